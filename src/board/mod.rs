@@ -1,0 +1,155 @@
+//! The board: what is open now, as pure functions of a transaction.
+//!
+//! `decide` reads and may refuse, `fold` writes the board's tables and never refuses, `view` reads
+//! them. None of them knows a thread, a clock or a wire beyond bytes.
+
+pub(crate) mod approval;
+pub(crate) mod load;
+pub(crate) mod question;
+pub(crate) mod refold;
+pub(crate) mod transient;
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::error::Refusal;
+use crate::event::Event;
+use crate::row::{Builder, Row, Style};
+use crate::seq::Seq;
+use crate::store::{meta, rows};
+use crate::wire;
+
+/// What an event means for the board.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'a> {
+    Approval(approval::Step<'a>),
+    Question(question::Step<'a>),
+    Transient(transient::Step<'a>),
+}
+
+/// The one place where every kind says what it means for the board.
+pub(crate) fn step(event: &Event) -> Option<Step<'_>> {
+    match event {
+        Event::Sent(_) | Event::Delivered(_) | Event::Custom(_) => None,
+        Event::ApprovalAdded(added) => Some(Step::Approval(approval::Step::Added(added))),
+        Event::ApprovalResolved(resolved) => Some(Step::Approval(approval::Step::Resolved(resolved))),
+        Event::QuestionAdded(added) => Some(Step::Question(question::Step::Added(added))),
+        Event::QuestionResolved(resolved) => Some(Step::Question(question::Step::Resolved(resolved))),
+        Event::TransientSet(set) => Some(Step::Transient(transient::Step::Set(set))),
+        Event::TransientCleared(cleared) => Some(Step::Transient(transient::Step::Cleared(cleared))),
+    }
+}
+
+/// Whether the step may be taken; `bytes` is the length of its text. The answer names agents that
+/// the event concerns beyond those it names itself.
+pub(crate) fn decide(
+    conn: &Connection,
+    step: Step<'_>,
+    bytes: usize,
+) -> rusqlite::Result<Result<Option<String>, Refusal>> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    match step {
+        Step::Approval(step) => approval::decide(conn, step, bytes),
+        Step::Question(step) => question::decide(conn, step, bytes),
+        Step::Transient(step) => transient::decide(conn, step, bytes),
+    }
+}
+
+/// Takes the step, which stands at `seq` of the log.
+pub(crate) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: usize) -> rusqlite::Result<()> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    match step {
+        Step::Approval(step) => approval::fold(conn, step, seq, bytes),
+        Step::Question(step) => question::fold(conn, step, seq, bytes),
+        Step::Transient(step) => transient::fold(conn, step, seq, bytes),
+    }
+}
+
+/// Lets the counters of ids jump past an id that came from the caller. They are not board: no fold
+/// moves them back.
+pub(crate) fn count_id(conn: &Connection, step: Step<'_>) -> rusqlite::Result<()> {
+    let (counter, id) = match step {
+        Step::Approval(approval::Step::Added(added)) => ("approval_id", added.id),
+        Step::Question(question::Step::Added(added)) => ("question_id", added.id),
+        Step::Approval(_) | Step::Question(_) | Step::Transient(_) => return Ok(()),
+    };
+    if id > meta::integer(conn, counter)? {
+        meta::set_integer(conn, counter, id)?;
+    }
+    Ok(())
+}
+
+/// Appends the members of a snapshot that make up the board.
+pub(crate) fn view(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+    out.extend_from_slice(b"\"approvals\":");
+    approval::view_open(conn, out)?;
+    out.extend_from_slice(b",\"questions\":");
+    question::view_open(conn, out)?;
+    out.extend_from_slice(b",\"transients\":");
+    transient::view(conn, out)?;
+    out.extend_from_slice(b",\"recent_approvals\":");
+    approval::view_recent(conn, out)?;
+    out.extend_from_slice(b",\"recent_questions\":");
+    question::view_recent(conn, out)
+}
+
+/// The event at `seq`, for the one who lost against it.
+fn winner(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Row>> {
+    let segment = rows::get(conn, Seq::clamped(seq), |row| {
+        let mut builder = Builder::new(Style::Lines);
+        builder.push(row);
+        builder.finish()
+    })?;
+    Ok(segment.and_then(|segment: Arc<_>| segment.row(0)))
+}
+
+/// The answer to the one who came too late: with the event that won, where it is still there.
+fn lost(conn: &Connection, what: &str, seq: i64) -> rusqlite::Result<Refusal> {
+    Ok(match winner(conn, seq)? {
+        Some(row) => {
+            let detail = format!("{what}: seq {seq} ({}) was first", row.kind());
+            Refusal::Conflict { detail: detail.into(), winner: Box::new(row) }
+        }
+        None => Refusal::Unknown(what.into()),
+    })
+}
+
+/// Appends `[`, then each row of the query with its opening event first, then `]`.
+///
+/// The query gives seq, time, kind and text of the opening event in its first four columns; `rest`
+/// appends what has become of it, as members that begin with a comma.
+fn view_rows(
+    conn: &Connection,
+    sql: &str,
+    out: &mut Vec<u8>,
+    mut rest: impl FnMut(&rusqlite::Row<'_>, &mut Vec<u8>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    out.push(b'[');
+    let begin = out.len();
+    while let Some(row) = rows.next()? {
+        if out.len() > begin {
+            out.push(b',');
+        }
+        let kind = row.get_ref(2)?.as_str()?;
+        let payload = row.get_ref(3)?.as_bytes()?;
+        wire::envelope(out, Seq::clamped(row.get(0)?), row.get(1)?, kind, payload);
+        // The envelope's closing brace makes room for what has become of it.
+        out.pop();
+        rest(row, out)?;
+        out.push(b'}');
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// A text column as JSON value, or `null`: for members that are pasted as they were stored.
+fn raw<'a>(value: Option<&'a serde_json::value::RawValue>) -> &'a [u8] {
+    value.map_or(b"null", |value| value.get().as_bytes())
+}
+
+fn unreadable(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+}

@@ -1,0 +1,157 @@
+//! Questions for the operator: asked by an agent, closed once.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::board::{load, lost, raw, unreadable, view_rows, winner};
+use crate::error::Refusal;
+use crate::event::{Event, QuestionAdded, QuestionResolved};
+use crate::limits::RECENT_ITEMS;
+use crate::seq::Seq;
+use crate::wire;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'a> {
+    Added(&'a QuestionAdded),
+    Resolved(&'a QuestionResolved),
+}
+
+struct Found {
+    asker: String,
+    bytes: i64,
+    added_seq: i64,
+    resolved_seq: Option<i64>,
+}
+
+fn find(conn: &Connection, id: i64) -> rusqlite::Result<Option<Found>> {
+    conn.prepare_cached("SELECT asker, bytes, added_seq, resolved_seq FROM questions WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok(Found {
+                asker: row.get(0)?,
+                bytes: row.get(1)?,
+                added_seq: row.get(2)?,
+                resolved_seq: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn decide(
+    conn: &Connection,
+    step: Step<'_>,
+    bytes: i64,
+) -> rusqlite::Result<Result<Option<String>, Refusal>> {
+    match step {
+        Step::Added(added) => match find(conn, added.id)? {
+            Some(found) => {
+                lost(conn, &format!("question {} exists already", added.id), found.added_seq).map(Err)
+            }
+            None => Ok(load::check(conn, &added.asker, bytes)?.map(|()| None)),
+        },
+        Step::Resolved(resolved) => {
+            let what = format!("question {}", resolved.id);
+            match find(conn, resolved.id)? {
+                None => Ok(Err(Refusal::Unknown(what.into()))),
+                Some(Found { resolved_seq: Some(seq), .. }) => {
+                    lost(conn, &format!("{what} is closed already"), seq).map(Err)
+                }
+                Some(found) => {
+                    Ok(check_selected(conn, resolved, found.added_seq)?.map(|()| Some(found.asker)))
+                }
+            }
+        }
+    }
+}
+
+/// What is selected must have been offered.
+fn check_selected(
+    conn: &Connection,
+    resolved: &QuestionResolved,
+    added_seq: i64,
+) -> rusqlite::Result<Result<(), Refusal>> {
+    let Some(selected) = &resolved.selected else { return Ok(Ok(())) };
+    let asked = winner(conn, added_seq)?.and_then(|row| row.event().ok());
+    let Some(Event::QuestionAdded(asked)) = asked else { return Ok(Ok(())) };
+    if selected.len() > 1 && !asked.multi {
+        return Ok(Err(Refusal::invalid("selected", "has several options where one may be chosen")));
+    }
+    Ok(match selected.iter().find(|choice| !asked.options.contains(choice)) {
+        Some(choice) => Err(Refusal::invalid("selected", format!("has {choice:?}, which is not an option"))),
+        None => Ok(()),
+    })
+}
+
+pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> rusqlite::Result<()> {
+    match step {
+        Step::Added(added) => {
+            conn.prepare_cached(
+                "INSERT INTO questions (id, asker, outcome, deadline_at, bytes, added_seq)
+                 VALUES (?1, ?2, 'open', ?3, ?4, ?5)",
+            )?
+            .execute((added.id, &added.asker, added.deadline_at, bytes, seq.get()))?;
+            load::add(conn, &added.asker, 1, bytes)
+        }
+        Step::Resolved(resolved) => {
+            let Some(found) = find(conn, resolved.id)?.filter(|found| found.resolved_seq.is_none()) else {
+                return Ok(());
+            };
+            conn.prepare_cached("UPDATE questions SET outcome = ?2, resolved_seq = ?3 WHERE id = ?1")?
+                .execute((resolved.id, resolved.outcome.as_str(), seq.get()))?;
+            load::add(conn, &found.asker, -1, found.bytes)
+        }
+    }
+}
+
+pub(super) fn view_open(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+    let sql = "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload
+               FROM questions AS q JOIN events AS e ON e.seq = q.added_seq
+               WHERE q.resolved_seq IS NULL ORDER BY q.added_seq";
+    view_rows(conn, sql, out, |_, out| {
+        out.extend_from_slice(
+            b",\"outcome\":\"open\",\"resolved_seq\":null,\"answer\":null,\"answerer\":null,\
+              \"answered_at\":null,\"cancelled\":false,\"selected\":null",
+        );
+        Ok(())
+    })
+}
+
+pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+    #[derive(Deserialize)]
+    struct End<'a> {
+        #[serde(borrow)]
+        answer: Option<&'a RawValue>,
+        #[serde(borrow)]
+        answerer: Option<&'a RawValue>,
+        #[serde(borrow)]
+        answered_at: Option<&'a RawValue>,
+        #[serde(borrow)]
+        cancelled: Option<&'a RawValue>,
+        #[serde(borrow)]
+        selected: Option<&'a RawValue>,
+    }
+    let sql = format!(
+        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, q.resolved_seq, r.payload, q.outcome
+         FROM questions AS q JOIN events AS e ON e.seq = q.added_seq JOIN events AS r ON r.seq = q.resolved_seq
+         WHERE q.resolved_seq IS NOT NULL ORDER BY q.resolved_seq DESC LIMIT {RECENT_ITEMS}"
+    );
+    view_rows(conn, &sql, out, |row, out| {
+        let end: End<'_> = serde_json::from_slice(row.get_ref(5)?.as_bytes()?).map_err(unreadable)?;
+        out.extend_from_slice(b",\"outcome\":");
+        wire::string(out, row.get_ref(6)?.as_str()?);
+        out.extend_from_slice(b",\"resolved_seq\":");
+        wire::integer(out, row.get(4)?);
+        let members: [(&[u8], Option<&RawValue>); 5] = [
+            (b",\"answer\":", end.answer),
+            (b",\"answerer\":", end.answerer),
+            (b",\"answered_at\":", end.answered_at),
+            (b",\"cancelled\":", end.cancelled),
+            (b",\"selected\":", end.selected),
+        ];
+        for (name, value) in members {
+            out.extend_from_slice(name);
+            out.extend_from_slice(raw(value));
+        }
+        Ok(())
+    })
+}

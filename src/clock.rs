@@ -1,0 +1,31 @@
+//! Wall time, read here and nowhere else.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Gives the wall time in milliseconds since 1970.
+///
+/// A log is opened with one, so that a test can hold time still or turn it back.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    fn now_ms(&self) -> i64;
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl<F: Fn() -> i64 + Send + Sync + 'static> Clock for F {
+    fn now_ms(&self) -> i64 {
+        self()
+    }
+}
+
+pub(crate) type SharedClock = Arc<dyn Clock>;

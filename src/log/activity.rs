@@ -1,0 +1,71 @@
+//! How many events there were over time, without counting them.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::error::{Error, Refusal};
+use crate::limits::ACTIVITY_BUCKETS_MAX;
+use crate::store::meta;
+use crate::store::readers::at_one_moment;
+use crate::store::rows::{self, Stretch};
+
+/// One bar of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Bucket {
+    /// Where it begins, in milliseconds since 1970.
+    pub from_ms: i64,
+    /// The first seq recorded at or after that.
+    pub first_seq: i64,
+    /// How many seqs there are up to the next bucket.
+    pub count: i64,
+}
+
+/// What a histogram is asked for. Without bounds it covers the whole log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Activity {
+    /// Where it begins, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// Where it ends, in milliseconds since 1970.
+    pub until_ms: Option<i64>,
+    /// How many buckets: 1 to 1,000.
+    pub buckets: usize,
+}
+
+/// Seqs are dense, so a count is a subtraction, and a bound is a binary search: the cost does not
+/// grow with the log.
+pub(crate) fn activity(conn: &Connection, asked: Activity, now_ms: i64) -> Result<Vec<Bucket>, Error> {
+    if !(1..=ACTIVITY_BUCKETS_MAX).contains(&asked.buckets) {
+        let detail = format!("is not between 1 and {ACTIVITY_BUCKETS_MAX}");
+        return Err(Refusal::invalid("buckets", detail).into());
+    }
+    let buckets = i64::try_from(asked.buckets).unwrap_or(1);
+    at_one_moment(conn, |conn| {
+        let (head, floor) = (rows::head(conn)?, meta::floor(conn)?);
+        let stretch = Stretch::upto(floor, head);
+        let first = rows::get(conn, floor.next(), |row| row.recorded_at_ms)?;
+        let since = asked.since_ms.or(first).unwrap_or(now_ms).max(0);
+        let until = asked
+            .until_ms
+            .unwrap_or_else(|| now_ms.max(rows::last_time(conn).ok().flatten().unwrap_or(0) + 1));
+        if until <= since {
+            return Ok(Err(Refusal::invalid("until", "is not after `since`")));
+        }
+        let edge = |index: i64| {
+            let width = i128::from(until - since) * i128::from(index) / i128::from(buckets);
+            since + i64::try_from(width).unwrap_or(0)
+        };
+        let seqs = (0..=buckets)
+            .map(|index| rows::at_or_after(conn, stretch, edge(index)))
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        let bars = seqs.iter().zip(seqs.iter().skip(1)).zip(0..);
+        Ok(Ok(bars
+            .map(|((first_seq, next), index)| Bucket {
+                from_ms: edge(index),
+                first_seq: *first_seq,
+                count: next - first_seq,
+            })
+            .collect()))
+    })?
+    .map_err(|refusal: Refusal| refusal.into())
+}

@@ -1,0 +1,165 @@
+//! The local authority: decide, insert, fold, in the writer's transaction.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::board;
+use crate::draft::{Draft, Record};
+use crate::error::{Error, Refusal};
+use crate::log::authority::{Answer, Appended, Authority, Command};
+use crate::seq::Seq;
+use crate::store::fault::Failure;
+use crate::store::keys::{self, Known};
+use crate::store::writer::{Job, Turn, Writer};
+
+pub(crate) struct Local {
+    writer: Arc<Writer>,
+}
+
+impl Local {
+    pub(crate) const fn new(writer: Arc<Writer>) -> Self {
+        Self { writer }
+    }
+}
+
+impl Authority for Local {
+    fn submit(&self, command: Command, answer: Answer) {
+        self.writer.submit(Box::new(Append { command, done: None, answer }));
+    }
+}
+
+struct Append {
+    command: Command,
+    done: Option<Result<Appended, Refusal>>,
+    answer: Answer,
+}
+
+impl Job for Append {
+    fn weight(&self) -> usize {
+        let records = self.command.drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
+        records.map(|record| record.payload.len() + 64).sum()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.command.deadline
+    }
+
+    fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
+        let command = &self.command;
+        let done = match (&command.key, command.drafts.as_slice()) {
+            // One event's first write comes after its last refusal, so it needs no way back.
+            (None, [draft]) => append_one(turn, &command.actor, draft)?
+                .map(|(seq, is_new)| Appended { seqs: vec![seq], new: usize::from(is_new) }),
+            (None, drafts) => turn.all_or_none(|| append_each(turn, &command.actor, drafts))?,
+            (Some(key), drafts) => append_under(turn, (&command.actor, key), drafts)?,
+        };
+        self.done = Some(done);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), Error>) {
+        let done = match (outcome, self.done) {
+            (Ok(()), Some(done)) => done.map_err(Error::Refused),
+            (Ok(()), None) => Err(Error::Closed),
+            (Err(error), _) => Err(error),
+        };
+        // Nobody may be listening: the receipt was dropped.
+        let _unheard = self.answer.send(done);
+    }
+}
+
+/// Appends a batch under one key, or finds that the key is known.
+fn append_under(
+    turn: &Turn<'_>,
+    (actor, key): (&str, &str),
+    drafts: &[Draft],
+) -> Result<Result<Appended, Refusal>, Failure> {
+    let content_hash = hash_all(drafts);
+    if let Some(known) = keys::find(turn.conn, actor, key)? {
+        return Ok(answer_known(known, content_hash, key).map(|()| Appended {
+            seqs: (known.first.get()..=known.last.get()).map(Seq::clamped).collect(),
+            new: 0,
+        }));
+    }
+    turn.all_or_none(|| {
+        let appended = append_each(turn, actor, drafts)?;
+        if let Ok(Appended { seqs, .. }) = &appended
+            && let (Some(&first), Some(&last)) = (seqs.first(), seqs.last())
+        {
+            keys::insert(turn.conn, (actor, key), Known { content_hash, first, last }, turn.now_ms)?;
+        }
+        Ok(appended)
+    })
+}
+
+fn append_each(turn: &Turn<'_>, actor: &str, drafts: &[Draft]) -> Result<Result<Appended, Refusal>, Failure> {
+    let mut appended = Appended { seqs: Vec::with_capacity(drafts.len()), new: 0 };
+    for (index, draft) in drafts.iter().enumerate() {
+        match append_one(turn, actor, draft)? {
+            Ok((seq, is_new)) => {
+                appended.seqs.push(seq);
+                appended.new += usize::from(is_new);
+            }
+            Err(refusal) => return Ok(Err(refusal.at(index))),
+        }
+    }
+    Ok(Ok(appended))
+}
+
+/// Appends one event, or finds that its key is known.
+fn append_one(turn: &Turn<'_>, actor: &str, draft: &Draft) -> Result<Result<(Seq, bool), Refusal>, Failure> {
+    let record = match &draft.record {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal.clone())),
+    };
+    let Some(key) = &draft.key else {
+        return Ok(take(turn, record)?.map(|seq| (seq, true)));
+    };
+    let content_hash = hash(record);
+    if let Some(known) = keys::find(turn.conn, actor, key)? {
+        return Ok(answer_known(known, content_hash, key).map(|()| (known.first, false)));
+    }
+    let taken = take(turn, record)?;
+    if let Ok(seq) = taken {
+        keys::insert(turn.conn, (actor, key), Known { content_hash, first: seq, last: seq }, turn.now_ms)?;
+    }
+    Ok(taken.map(|seq| (seq, true)))
+}
+
+/// Decide, insert, fold.
+fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, Failure> {
+    let Some(step) = record.event.as_ref().and_then(board::step) else {
+        return Ok(Ok(turn.insert(record, None)?));
+    };
+    let others = match board::decide(turn.conn, step, record.payload.len())? {
+        Ok(others) => others,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let agents = others
+        .filter(|other| !record.agents.split(' ').any(|name| name == other))
+        .map(|other| format!("{} {other}", record.agents).into());
+    let seq = turn.insert(record, agents)?;
+    board::fold(turn.conn, step, seq, record.payload.len())?;
+    board::count_id(turn.conn, step)?;
+    Ok(Ok(seq))
+}
+
+fn answer_known(known: Known, content_hash: [u8; 32], key: &str) -> Result<(), Refusal> {
+    if known.content_hash == content_hash { Ok(()) } else { Err(Refusal::KeyReused(key.into())) }
+}
+
+/// The hash of an event's content: kind and payload, as they are stored.
+pub(crate) fn hash(record: &Record) -> [u8; 32] {
+    Sha256::new_with_prefix(&*record.kind).chain_update([0]).chain_update(&*record.payload).finalize().into()
+}
+
+fn hash_all(drafts: &[Draft]) -> [u8; 32] {
+    // One event under the batch's key is the same content as that event under a key of its own.
+    let mut hashes = drafts.iter().filter_map(|draft| draft.record.as_ref().ok()).map(|record| hash(record));
+    match drafts {
+        [_] => hashes.next().unwrap_or_default(),
+        _ => hashes.fold(Sha256::new(), |all, hash| all.chain_update(hash)).finalize().into(),
+    }
+}

@@ -1,0 +1,497 @@
+//! The log: the façade over its parts.
+
+pub(crate) mod activity;
+pub(crate) mod authority;
+pub(crate) mod check;
+pub(crate) mod feed;
+pub(crate) mod local;
+pub(crate) mod range;
+pub(crate) mod recent;
+pub(crate) mod snapshot;
+pub(crate) mod transfer;
+pub(crate) mod watch;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::draft::{Draft, is_kind};
+use crate::error::{Error, Refusal};
+use crate::event::FIXED_KINDS;
+use crate::limits::RECENT_BYTES;
+use crate::log::activity::{Activity, Bucket};
+use crate::log::authority::{Appended, Authority, Command, Receipt};
+use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
+use crate::log::local::Local;
+use crate::log::range::{Page, Pager};
+use crate::log::recent::Recent;
+use crate::log::snapshot::Snapshot;
+use crate::log::watch::Watcher;
+use crate::metrics::Metrics;
+use crate::query::{Filter, Range};
+use crate::row::{Builder, Row, RowRef, Style};
+use crate::seq::{LogId, Seq};
+use crate::store::open::{self, Durability, Opened};
+use crate::store::readers::Readers;
+use crate::store::rows;
+use crate::store::writer::{Inserted, Surroundings, Writer};
+use crate::store::{lock, meta, reading};
+use crate::tail::{Tail, Woken};
+
+/// How a log is opened.
+#[derive(Clone)]
+pub struct Options {
+    durability: Durability,
+    clock: SharedClock,
+    kinds: BTreeSet<Box<str>>,
+    create: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            clock: Arc::new(SystemClock),
+            kinds: BTreeSet::new(),
+            create: true,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("durability", &self.durability).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Acknowledges appends when `durability` says so. Default: [`Durability::Full`].
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Declares a kind without a dot in its name. The declaration is kept in the file.
+    #[must_use]
+    pub fn kind(mut self, kind: &str) -> Self {
+        self.kinds.insert(kind.into());
+        self
+    }
+
+    /// Whether a file that is not there is made. Default: yes.
+    #[must_use]
+    pub const fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+}
+
+/// What every part of an open log shares.
+pub(crate) struct Shared {
+    pub(crate) log_id: LogId,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) recent: Recent,
+    pub(crate) readers: Readers,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: SharedClock,
+}
+
+/// A persistent event log in one SQLite file.
+///
+/// Clones share the same log. It needs no async runtime. Dropping the last clone closes it.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    source: Source,
+    path: PathBuf,
+    durability: Durability,
+    kinds: BTreeSet<Box<str>>,
+    // Last, so that the folder goes after everything that has files in it.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Where new events come from.
+enum Source {
+    /// This log's own writer.
+    Own { writer: Arc<Writer>, authority: Box<dyn Authority> },
+    /// Another process; this one only reads.
+    Foreign(Watcher),
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("path", &self.inner.path)
+            .field("head", &self.tail())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        match &self.source {
+            Source::Own { writer, .. } => writer.close(),
+            Source::Foreign(watcher) => watcher.close(),
+        }
+        // After the writer: what it committed last is still shown to followers.
+        self.shared.tail.close();
+        self.shared.readers.close();
+        if matches!(self.source, Source::Own { .. }) {
+            lock::remove_holder(&self.path);
+        }
+    }
+}
+
+impl Log {
+    /// Opens the log at `path`, which is made where it is not there.
+    ///
+    /// Blocks for some milliseconds, whatever the size of the log.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another process has it open, [`Error::NotALog`] and [`Error::Newer`]
+    /// where the file is something else (it is left as it is), [`Error::Storage`] where the disk fails.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        Self::open_in(path.as_ref(), options, None)
+    }
+
+    /// Opens a new log in a temporary folder, which goes with the last clone.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn temp() -> Result<Self, Error> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("hivelog.db");
+        Self::open_in(&path, Options::default(), Some(folder))
+    }
+
+    fn open_in(path: &Path, options: Options, folder: Option<tempfile::TempDir>) -> Result<Self, Error> {
+        let opened = open::writable(path, options.create, options.durability)?;
+        let log_id = meta::log_id(&opened.conn)?;
+        let kinds = declare(&opened, &options)?;
+        let readers = Readers::open(&opened.path, Some(Arc::clone(&opened.lock)))?;
+        let path = opened.path.clone();
+        let shared = Arc::new(Shared {
+            log_id,
+            tail: Arc::new(Tail::new(opened.head)),
+            recent: Recent::new(RECENT_BYTES),
+            readers,
+            metrics: Arc::new(Metrics::default()),
+            clock: Arc::clone(&options.clock),
+        });
+        let around = Surroundings {
+            tail: Arc::clone(&shared.tail),
+            metrics: Arc::clone(&shared.metrics),
+            clock: options.clock,
+            show: show(&shared),
+        };
+        let writer = Arc::new(Writer::start(opened, around)?);
+        lock::write_holder(&path, None)?;
+        let authority = Box::new(Local::new(Arc::clone(&writer)));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                source: Source::Own { writer, authority },
+                path,
+                durability: options.durability,
+                kinds,
+                _folder: folder,
+            }),
+        })
+    }
+
+    /// Opens a log to read it while another process may be writing it.
+    ///
+    /// Its followers see what that process commits within some 20 ms.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotALog`], [`Error::Newer`], [`Error::Storage`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = open::readable(path.as_ref())?;
+        let readers = Readers::open(&path, None)?;
+        let (log_id, head, kinds) = readers.with(|conn| {
+            let head = rows::head(conn).map_err(|error| reading(&error))?;
+            let kinds = meta::kinds(conn).map_err(|error| reading(&error))?;
+            Ok((meta::log_id(conn)?, head, kinds))
+        })?;
+        let shared = Arc::new(Shared {
+            log_id,
+            tail: Arc::new(Tail::new(head)),
+            recent: Recent::new(0),
+            readers,
+            metrics: Arc::new(Metrics::default()),
+            clock: Arc::new(SystemClock),
+        });
+        let watcher = Watcher::start(&shared)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                source: Source::Foreign(watcher),
+                path,
+                durability: Durability::Full,
+                kinds: kinds.into_iter().map(Into::into).collect(),
+                _folder: None,
+            }),
+        })
+    }
+
+    /// Appends one event. It has its place in the order when this returns; the receipt tells its seq
+    /// when it is on disk. Does not block.
+    pub fn append(&self, draft: impl Into<Draft>) -> Receipt<Seq> {
+        let first = |appended: Appended| appended.seqs.first().copied().unwrap_or_default();
+        self.submit_as(Command::new(vec![draft.into()]), first)
+    }
+
+    /// Appends the events of a command, all or none. Does not block.
+    ///
+    /// This is the one way into the log: whoever gives the seqs is behind it.
+    pub fn submit(&self, command: Command) -> Receipt<Appended> {
+        self.submit_as(command, |appended| appended)
+    }
+
+    fn submit_as<T>(&self, command: Command, read: fn(Appended) -> T) -> Receipt<T> {
+        let Source::Own { authority, .. } = &self.inner.source else {
+            return Receipt::failed(Error::ReadOnly, read);
+        };
+        if let Err(refusal) = command.check().and_then(|()| self.check_kinds(&command)) {
+            self.inner.shared.metrics.refuse("refused");
+            return Receipt::failed(refusal.into(), read);
+        }
+        let (answer, receipt) = Receipt::under_way(read);
+        authority.submit(command, answer);
+        receipt
+    }
+
+    /// A kind that is neither fixed, nor dotted, nor declared is a typo.
+    fn check_kinds(&self, command: &Command) -> Result<(), Refusal> {
+        let records = command.drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
+        for record in records.filter(|record| record.event.is_none()) {
+            if !record.kind.contains('.') && !self.inner.kinds.contains(&record.kind) {
+                return Err(Refusal::UnknownKind(record.kind.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one page of history. Blocks for as long as the scan takes, 5 s at most.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a question that no page can answer, [`Error::Storage`].
+    pub fn range(&self, range: &Range) -> Result<Page, Error> {
+        let mut pager = Pager::new(self.id(), range.clone(), Style::Array)?;
+        loop {
+            let page = self.inner.shared.readers.with(|conn| pager.slice(conn))?;
+            if let Some(page) = page {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Reads one event. Blocks for microseconds.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where it was pruned, [`Error::Storage`].
+    pub fn get(&self, seq: Seq) -> Result<Option<Row>, Error> {
+        self.inner.shared.readers.with(|conn| get(conn, seq))
+    }
+
+    /// Reads the board. Blocks for as long as its open items take to read.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let log_id = self.id();
+        self.inner.shared.readers.with(|conn| snapshot::now(conn, log_id)).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Reads the board as it stood at `seq`, by a fold that blocks for 10 s at most.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] below the board's floor, [`Error::TimedOut`], [`Error::Storage`].
+    pub fn snapshot_at(&self, seq: Seq) -> Result<Snapshot, Error> {
+        let log_id = self.id();
+        self.inner.shared.readers.with(|conn| snapshot::at(conn, log_id, seq))
+    }
+
+    /// Counts events over time, at the same cost for any log.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for bounds or buckets that make no histogram, [`Error::Storage`].
+    pub fn activity(&self, asked: Activity) -> Result<Vec<Bucket>, Error> {
+        let now_ms = self.inner.shared.clock.now_ms();
+        self.inner.shared.readers.with(|conn| activity::activity(conn, asked, now_ms))
+    }
+
+    /// Follows the log from a position on: what is there, then what comes. Reads the store once,
+    /// which blocks for microseconds.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn follow(&self, start: impl Into<Start>, filter: Filter) -> Result<Follower, Error> {
+        let begin = self.inner.shared.readers.with(look_at_store)?;
+        let feed = Feed::begin(Arc::clone(&self.inner.shared), start.into(), begin);
+        Ok(Follower::new(feed, filter))
+    }
+
+    /// The same for a plain thread.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn follow_blocking(
+        &self,
+        start: impl Into<Start>,
+        filter: Filter,
+    ) -> Result<BlockingFollower, Error> {
+        self.follow(start, filter).map(BlockingFollower::new)
+    }
+
+    /// The highest committed seq.
+    #[must_use]
+    pub fn tail(&self) -> Seq {
+        self.inner.shared.tail.head()
+    }
+
+    /// Waits until the tail is past `after`, or the log is closed. Cancel-safe.
+    pub async fn wait_past(&self, after: Seq) -> Woken {
+        self.inner.shared.tail.wait(after).await
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub fn id(&self) -> LogId {
+        self.inner.shared.log_id
+    }
+
+    /// The file, without links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// When appends are acknowledged.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    /// Why the log takes no appends; `None` while it does.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        match &self.inner.source {
+            Source::Own { writer, .. } => writer.poisoned(),
+            Source::Foreign(_) => None,
+        }
+    }
+
+    /// Waits until the log takes no more appends because the machine failed, and says why. Never
+    /// ends for a log that was closed in good order. Cancel-safe.
+    pub async fn failed(&self) -> Error {
+        if let Source::Own { writer, .. } = &self.inner.source {
+            let mut poison = writer.poison();
+            if let Ok(reason) = poison.wait_for(Option::is_some).await
+                && let Some(reason) = reason.clone()
+            {
+                return Error::Poisoned(reason);
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Refuses new appends, commits those that wait, ends followers and frees the file. Blocks until
+    /// that is done; safe to call again.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn queued(&self) -> usize {
+        match &self.inner.source {
+            Source::Own { writer, .. } => writer.queued(),
+            Source::Foreign(_) => 0,
+        }
+    }
+
+    /// Says in `PATH.lock` where this log is served, for those who look for its server.
+    #[cfg(feature = "server")]
+    pub(crate) fn announce(&self, url: &str) -> Result<(), Error> {
+        lock::write_holder(&self.inner.path, Some(url))
+    }
+}
+
+pub(crate) fn get(conn: &rusqlite::Connection, seq: Seq) -> Result<Option<Row>, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    let segment = rows::get(conn, seq, |row| {
+        let mut builder = Builder::new(Style::Lines);
+        builder.push(row);
+        builder.finish()
+    })
+    .map_err(failed)?;
+    let floor = meta::floor(conn).map_err(failed)?;
+    if segment.is_none() && seq <= floor && seq > Seq::ZERO {
+        return Err(Error::Gone { floor });
+    }
+    Ok(segment.and_then(|segment| segment.row(0)))
+}
+
+/// Encodes what was committed, once, for every live reader.
+fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
+    let shared = Arc::clone(shared);
+    Box::new(move |inserted| {
+        let bytes = inserted.iter().map(|row| row.record.payload.len() + 160).sum();
+        let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), bytes);
+        for row in inserted {
+            builder.push(RowRef {
+                seq: row.seq,
+                recorded_at_ms: row.recorded_at_ms,
+                kind: &row.record.kind,
+                agents: row.agents.as_deref().unwrap_or(&row.record.agents),
+                payload: row.record.payload.as_bytes(),
+            });
+        }
+        shared.recent.push(builder.finish());
+    })
+}
+
+/// Writes new declarations down, and gives all that hold.
+fn declare(opened: &Opened, options: &Options) -> Result<BTreeSet<Box<str>>, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    let mut known: BTreeSet<Box<str>> =
+        meta::kinds(&opened.conn).map_err(failed)?.into_iter().map(Into::into).collect();
+    for kind in &options.kinds {
+        let is_free = is_kind(kind) && !kind.starts_with("hivelog.") && !FIXED_KINDS.contains(&kind.as_ref());
+        if !is_free {
+            return Err(Refusal::invalid("kind", format!("{kind:?} cannot be declared")).into());
+        }
+        if known.insert(kind.clone()) {
+            meta::set_integer(&opened.conn, &format!("kind.{kind}"), 1).map_err(failed)?;
+        }
+    }
+    let durability = options.durability.as_str();
+    if meta::text(&opened.conn, "durability").map_err(failed)?.as_deref() != Some(durability) {
+        meta::set_text(&opened.conn, "durability", durability).map_err(failed)?;
+    }
+    Ok(known)
+}

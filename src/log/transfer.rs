@@ -1,0 +1,356 @@
+//! A log as lines of text, out of one file and into another.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use crate::board;
+use crate::board::refold;
+use crate::draft::{Draft, Imported};
+use crate::error::{Error, Refusal};
+use crate::limits::CHUNK_BYTES;
+use crate::log::Log;
+use crate::log::local::hash;
+use crate::row::{Builder, Style};
+use crate::seq::{LogId, Seq};
+use crate::store::keys::{self, Known};
+use crate::store::open::{self, Durability};
+use crate::store::readers::at_one_moment;
+use crate::store::rows::{self, Stretch};
+use crate::store::{meta, reading};
+
+/// The first line of an export: which log it is of, and how far it goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Header {
+    log_id: String,
+    seq: i64,
+    floor: i64,
+    #[serde(default)]
+    board_floor: i64,
+    #[serde(default)]
+    kinds: Vec<String>,
+}
+
+/// A line after the events: a key that one event's envelope cannot tell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeyLine {
+    idempotency: KeyOfMany,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeyOfMany {
+    actor: String,
+    key: String,
+    content_hash: String,
+    first_seq: i64,
+    last_seq: i64,
+    recorded_at_ms: i64,
+}
+
+/// How far an export or an import got: events done, and events in all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+impl Log {
+    /// Writes the log as lines: a header, every event with its key, the keys of batches. Blocks for as
+    /// long as that takes; appends go on meanwhile, and what they add is not in it.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the writer fails.
+    pub fn export(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), Error> {
+        let readers = &self.inner.shared.readers;
+        let header = readers.with(|conn| header(conn, self.id()))?;
+        write_line(out, &header)?;
+        let (mut cursor, head) = (Seq::ZERO, Seq::clamped(header.seq));
+        let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
+        let mut done = 0;
+        while cursor < head {
+            let (bytes, count, upto) = readers.with(|conn| chunk(conn, cursor, head))?;
+            out.write_all(&bytes)?;
+            cursor = upto;
+            done += count;
+            progress(done, total);
+        }
+        for line in readers.with(|conn| at_one_moment(conn, |conn| keys_of_many(conn, head)))? {
+            write_line(out, &KeyLine { idempotency: line })?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn header(conn: &Connection, log_id: LogId) -> Result<Header, Error> {
+    at_one_moment(conn, |conn| {
+        Ok(Header {
+            log_id: log_id.to_string(),
+            seq: rows::head(conn)?.get(),
+            floor: meta::floor(conn)?.get(),
+            board_floor: meta::board_floor(conn)?.get(),
+            kinds: meta::kinds(conn)?,
+        })
+    })
+}
+
+fn write_line(out: &mut dyn Write, line: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(&mut *out, line).map_err(|error| Error::Storage(error.to_string().into()))?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+fn chunk(conn: &Connection, after: Seq, head: Seq) -> Result<(bytes::Bytes, u64, Seq), Error> {
+    let mut builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10));
+    let mut upto = head;
+    let mut failed = None;
+    rows::scan_whole(conn, Stretch::upto(after, head), |row| {
+        match keys::of_one(conn, row.seq) {
+            Ok(key) => builder.push_with(row, key.as_deref()),
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() || builder.weight() >= CHUNK_BYTES {
+            upto = row.seq;
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .map_err(|error| reading(&error))?;
+    match failed {
+        Some(error) => Err(reading(&error)),
+        None => {
+            let count = builder.len() as u64;
+            Ok((builder.finish().bytes().clone(), count, upto))
+        }
+    }
+}
+
+fn keys_of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<KeyOfMany>> {
+    let found = keys::of_many(conn, head)?;
+    let line = |(actor, key, known, recorded_at_ms): (String, String, Known, i64)| KeyOfMany {
+        actor,
+        key,
+        content_hash: known.content_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        first_seq: known.first.get(),
+        last_seq: known.last.get(),
+        recorded_at_ms,
+    };
+    Ok(found.into_iter().map(line).collect())
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportReport {
+    /// The new log's name.
+    pub log_id: LogId,
+    /// Events taken in by this call.
+    pub events: u64,
+    /// Events that an earlier call had taken in.
+    pub resumed: u64,
+    /// The head of the new log.
+    pub head: Seq,
+}
+
+/// Commits of an import: a few milliseconds each, so that a broken one loses little.
+const IMPORT_CHUNK: u64 = 2_000;
+
+/// Makes a log at `path` out of the lines of an export. It keeps seqs, times, keys and the floor, and
+/// gets a name of its own. Called again after a break it goes on where it stopped. Blocks.
+///
+/// # Errors
+/// [`Error::Refused`] names the line that is not one of an export; a log that is there already is
+/// refused too.
+pub fn import(
+    path: impl AsRef<Path>,
+    input: &mut dyn BufRead,
+    progress: Progress<'_>,
+) -> Result<ImportReport, Error> {
+    let mut lines = Lines { input, number: 0, text: String::new() };
+    let header: Header = match lines.next()? {
+        Some(text) => serde_json::from_str(text).map_err(|error| lines.wrong(&error.to_string()))?,
+        None => return Err(lines.wrong("the export is empty")),
+    };
+    let source: LogId = header.log_id.parse().map_err(|_| lines.wrong("`log_id` is not a log id"))?;
+    let opened = open::writable(path.as_ref(), true, Durability::Full)?;
+    let conn = &opened.conn;
+    let resumed = begin(conn, source, opened.head)?;
+    let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
+    let mut intake =
+        Intake { conn, floor: header.floor, last: resumed, last_ms: opened.last_ms, new: 0, known: 0 };
+    execute(conn, "BEGIN IMMEDIATE")?;
+    while let Some(text) = lines.next()? {
+        intake.line(text).map_err(|error| lines.located(error))?;
+        if intake.new > 0 && intake.new.is_multiple_of(IMPORT_CHUNK) {
+            execute(conn, "COMMIT")?;
+            crate::store::checkpoint::passive(conn).map_err(|error| reading(&error))?;
+            progress(intake.new + intake.known, total);
+            execute(conn, "BEGIN IMMEDIATE")?;
+        }
+    }
+    execute(conn, "COMMIT")?;
+    let (new, known) = (intake.new, intake.known);
+    let log_id = end(conn, &header)?;
+    progress(total, total);
+    Ok(ImportReport { log_id, events: new, resumed: known, head: Seq::clamped(header.seq) })
+}
+
+/// Marks the file as one in the making; gives the seq that an earlier call got to.
+fn begin(conn: &Connection, source: LogId, head: Seq) -> Result<Seq, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    match meta::text(conn, "importing").map_err(failed)? {
+        Some(mark) if mark == source.as_str() => Ok(head),
+        Some(mark) => Err(Refusal::shape(format!("the file is an unfinished import of log {mark}")).into()),
+        None if head > Seq::ZERO => {
+            Err(Refusal::shape("the file holds a log already: import into a new one").into())
+        }
+        None => {
+            execute(conn, "BEGIN IMMEDIATE")?;
+            meta::set_text(conn, "importing", source.as_str()).map_err(failed)?;
+            meta::remove(conn, "log_id").map_err(failed)?;
+            execute(conn, "COMMIT")?;
+            Ok(Seq::ZERO)
+        }
+    }
+}
+
+/// Checks the whole, and gives the log its name last.
+fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    let (head, floor) = (Seq::clamped(header.seq), Seq::clamped(header.floor));
+    let log_id = LogId::mint().map_err(|error| Error::Storage(error.to_string().into()))?;
+    execute(conn, "BEGIN IMMEDIATE")?;
+    rows::set_head(conn, head).map_err(failed)?;
+    meta::set_integer(conn, "floor", floor.get()).map_err(failed)?;
+    meta::set_integer(conn, "board_floor", header.board_floor).map_err(failed)?;
+    for kind in &header.kinds {
+        meta::set_integer(conn, &format!("kind.{kind}"), 1).map_err(failed)?;
+    }
+    let count = rows::count_above(conn, floor).map_err(failed)?;
+    let due = head.get() - floor.get();
+    if count != due {
+        execute(conn, "ROLLBACK")?;
+        let detail =
+            format!("the export is cut off: {count} of {due} events are here; call again with all of it");
+        return Err(Refusal::shape(detail).into());
+    }
+    meta::set_text(conn, "log_id", log_id.as_str()).map_err(failed)?;
+    meta::remove(conn, "importing").map_err(failed)?;
+    execute(conn, "COMMIT")?;
+    let different = refold::differences(conn, head).map_err(failed)?;
+    if different.is_empty() {
+        Ok(log_id)
+    } else {
+        Err(Error::Storage(format!("the board of the new log differs from its events: {different:?}").into()))
+    }
+}
+
+fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
+    conn.execute_batch(sql).map_err(|error| reading(&error))
+}
+
+struct Lines<'a> {
+    input: &'a mut dyn BufRead,
+    number: u64,
+    text: String,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Option<&str>, Error> {
+        self.text.clear();
+        self.number += 1;
+        if self.input.read_line(&mut self.text)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.text.trim_end()))
+    }
+
+    fn wrong(&self, detail: &str) -> Error {
+        Refusal::shape(format!("line {}: {detail}", self.number)).into()
+    }
+
+    fn located(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(refusal) => self.wrong(&refusal.to_string()),
+            other => other,
+        }
+    }
+}
+
+struct Intake<'a> {
+    conn: &'a Connection,
+    floor: i64,
+    last: Seq,
+    last_ms: i64,
+    new: u64,
+    known: u64,
+}
+
+impl Intake<'_> {
+    fn line(&mut self, text: &str) -> Result<(), Error> {
+        if text.starts_with("{\"idempotency\":") {
+            let line: KeyLine =
+                serde_json::from_str(text).map_err(|error| Refusal::shape(error.to_string()))?;
+            return self.key(&line.idempotency);
+        }
+        let imported = Draft::imported(text)?;
+        if imported.seq <= self.last {
+            self.known += 1;
+            return Ok(());
+        }
+        let is_next = imported.seq == self.last.next() || imported.seq.get() <= self.floor;
+        if !is_next && self.last.get() >= self.floor {
+            return Err(Refusal::invalid("seq", format!("{} follows {}", imported.seq, self.last)).into());
+        }
+        if imported.recorded_at_ms < self.last_ms {
+            return Err(Refusal::invalid("recorded_at_ms", "goes back").into());
+        }
+        (self.last, self.last_ms) = (imported.seq, imported.recorded_at_ms);
+        self.take(&imported)?;
+        self.new += 1;
+        Ok(())
+    }
+
+    fn take(&self, imported: &Imported) -> Result<(), Error> {
+        let failed = |error: rusqlite::Error| reading(&error);
+        let record = &imported.record;
+        let step = record.event.as_ref().and_then(board::step);
+        let mut agents = record.agents.to_string();
+        if let Some(step) = step {
+            match board::decide(self.conn, step, record.payload.len()).map_err(failed)? {
+                Ok(Some(other)) if !agents.split(' ').any(|name| name == other) => {
+                    agents = format!("{agents} {other}");
+                }
+                // The log that this is a copy of had let it in.
+                Ok(_) | Err(Refusal::TooManyOpen(_)) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        let row = (&*record.kind, agents.as_str(), &*record.payload);
+        rows::insert(self.conn, Some(imported.seq), imported.recorded_at_ms, row).map_err(failed)?;
+        if let Some(step) = step {
+            board::fold(self.conn, step, imported.seq, record.payload.len()).map_err(failed)?;
+            board::count_id(self.conn, step).map_err(failed)?;
+        }
+        if let Some(key) = &imported.key {
+            let known = Known { content_hash: hash(record), first: imported.seq, last: imported.seq };
+            keys::insert(self.conn, ("", key), known, imported.recorded_at_ms).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn key(&self, line: &KeyOfMany) -> Result<(), Error> {
+        let mut content_hash = [0u8; 32];
+        let digits = line.content_hash.as_bytes();
+        let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+        for (byte, pair) in content_hash.iter_mut().zip(pairs) {
+            let parsed = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            *byte = parsed.ok_or_else(|| Refusal::invalid("content_hash", "is not 64 hex digits"))?;
+        }
+        let known =
+            Known { content_hash, first: Seq::clamped(line.first_seq), last: Seq::clamped(line.last_seq) };
+        let is_there = keys::find(self.conn, &line.actor, &line.key).map_err(|error| reading(&error))?;
+        if is_there.is_none() {
+            keys::insert(self.conn, (&line.actor, &line.key), known, line.recorded_at_ms)
+                .map_err(|error| reading(&error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What a log counts of itself.
+//!
+//! The numbers belong to one log, not to the process: two logs in one process do not mix.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Why an append was refused or failed: a word from a short list, never text of a client's.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: &'static str,
+}
+
+/// The counters of one log.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) appended: Counter,
+    pub(crate) commits: Counter,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) commit_events: Histogram,
+    pub(crate) checkpoints: Counter,
+    pub(crate) checkpoint_errors: Counter,
+    pub(crate) refused: Family<Reason, Counter>,
+    pub(crate) wal_bytes: Gauge,
+    pub(crate) followers: Gauge,
+    pub(crate) resets: Family<Reason, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            appended: Counter::default(),
+            commits: Counter::default(),
+            commit_seconds: Histogram::new([
+                50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 0.1, 1.0,
+                5.0,
+            ]),
+            commit_events: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
+            checkpoints: Counter::default(),
+            checkpoint_errors: Counter::default(),
+            refused: Family::default(),
+            wal_bytes: Gauge::default(),
+            followers: Gauge::default(),
+            resets: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("appended_events", "Events committed since the start", self.appended.clone());
+        registry.register("commits", "Transactions committed since the start", self.commits.clone());
+        registry.register_with_unit(
+            "commit",
+            "Time from BEGIN to the end of COMMIT",
+            Unit::Seconds,
+            self.commit_seconds.clone(),
+        );
+        registry.register("commit_events", "Events in one commit", self.commit_events.clone());
+        registry.register("checkpoints", "Checkpoints since the start", self.checkpoints.clone());
+        registry.register("checkpoint_errors", "Checkpoints that failed", self.checkpoint_errors.clone());
+        registry.register("refused_appends", "Appends not stored, by reason", self.refused.clone());
+        registry.register_with_unit("wal", "Size of the WAL in use", Unit::Bytes, self.wal_bytes.clone());
+        registry.register("followers", "Live readers", self.followers.clone());
+        registry.register("stream_resets", "Streams told to reload, by reason", self.resets.clone());
+    }
+
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
+    }
+}

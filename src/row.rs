@@ -1,0 +1,308 @@
+//! What is read: encoded rows, many in one shared piece of memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Refusal};
+use crate::event::Event;
+use crate::seq::{LogId, Seq};
+use crate::wire;
+
+/// One stored event: its envelope and its text on the wire.
+///
+/// Cloning shares the memory.
+#[derive(Clone)]
+pub struct Row {
+    segment: Arc<Segment>,
+    index: usize,
+}
+
+impl Row {
+    /// Its place in the log.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        self.meta().seq
+    }
+
+    /// When the log took it, in milliseconds since 1970; never goes back as seq grows.
+    #[must_use]
+    pub fn recorded_at_ms(&self) -> i64 {
+        self.meta().recorded_at_ms
+    }
+
+    /// Its kind by name.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.segment.kind(self.meta())
+    }
+
+    /// The names that it concerns.
+    pub fn agents(&self) -> impl Iterator<Item = &str> {
+        self.segment.agents(self.meta()).split(' ').filter(|name| !name.is_empty())
+    }
+
+    /// The event as it goes over the wire: one JSON object on one line.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        self.segment.line(self.meta())
+    }
+
+    /// The stored payload object, byte for byte.
+    #[must_use]
+    pub fn payload(&self) -> String {
+        let meta = self.meta();
+        let members = self.segment.text(meta.payload_start, meta.line_end);
+        if members == "}" { "{}".into() } else { format!("{{{members}") }
+    }
+
+    /// The event as typed; unknown kinds come as [`Event::Custom`].
+    ///
+    /// # Errors
+    /// The stored text does not have the shape of its kind: the file was changed by hand.
+    pub fn event(&self) -> Result<Event, Error> {
+        Event::read(self.kind(), &self.payload()).map_err(|error| unreadable(&error))
+    }
+
+    /// The whole envelope as a type of the caller's.
+    ///
+    /// # Errors
+    /// The line does not have that type's shape.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.line()).map_err(|error| unreadable(&error))
+    }
+
+    fn meta(&self) -> &Meta {
+        // A row is only made for an index that is there.
+        self.segment.metas.get(self.index).unwrap_or(&Meta::NONE)
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Error {
+    Error::Refused(Refusal::shape(error.to_string()))
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Row({})", String::from_utf8_lossy(&self.line()))
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.line() == other.line()
+    }
+}
+
+/// One row as the store gives it, borrowed from where it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowRef<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) recorded_at_ms: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) agents: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+/// How the rows of a segment are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Frames of a stream of this log.
+    Frames(LogId),
+    /// Members of a JSON array, a comma between two.
+    Array,
+    /// One line each.
+    Lines,
+}
+
+/// Encoded rows in one piece of memory, in the order in which they were read.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    bytes: Bytes,
+    /// Kinds and agents, which the lines hold only in part.
+    words: Box<str>,
+    metas: Box<[Meta]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Meta {
+    seq: Seq,
+    recorded_at_ms: i64,
+    /// Where the row's frame or line ends, divider included. It begins where the last one ended.
+    end: u32,
+    line_start: u32,
+    line_end: u32,
+    payload_start: u32,
+    kind_start: u32,
+    agents_start: u32,
+    agents_end: u32,
+}
+
+impl Meta {
+    const NONE: Self = Self {
+        seq: Seq::ZERO,
+        recorded_at_ms: 0,
+        end: 0,
+        line_start: 0,
+        line_end: 0,
+        payload_start: 0,
+        kind_start: 0,
+        agents_start: 0,
+        agents_end: 0,
+    };
+}
+
+impl Segment {
+    pub(crate) fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.metas.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes.len() + self.words.len() + self.metas.len() * size_of::<Meta>()
+    }
+
+    pub(crate) fn first(&self) -> Option<Seq> {
+        self.metas.first().map(|meta| meta.seq)
+    }
+
+    pub(crate) fn last(&self) -> Option<Seq> {
+        self.metas.last().map(|meta| meta.seq)
+    }
+
+    /// How many rows stand at or before `cursor`, in a segment of rising seqs.
+    pub(crate) fn position(&self, cursor: Seq) -> usize {
+        self.metas.partition_point(|meta| meta.seq <= cursor)
+    }
+
+    pub(crate) fn row(self: &Arc<Self>, index: usize) -> Option<Row> {
+        (index < self.metas.len()).then(|| Row { segment: Arc::clone(self), index })
+    }
+
+    /// Gives the kind and agents of each row from `index` on.
+    pub(crate) fn words_from(&self, index: usize) -> impl Iterator<Item = (&str, &str)> {
+        let metas = self.metas.get(index..).unwrap_or_default();
+        metas.iter().map(|meta| (self.kind(meta), self.agents(meta)))
+    }
+
+    /// The encoded rows `from..to`, dividers included.
+    pub(crate) fn slice(&self, from: usize, to: usize) -> Bytes {
+        let end = |count: usize| {
+            count.checked_sub(1).and_then(|index| self.metas.get(index)).map_or(0, |meta| meta.end as usize)
+        };
+        self.bytes.slice(end(from)..end(to))
+    }
+
+    fn kind(&self, meta: &Meta) -> &str {
+        self.words.get(meta.kind_start as usize..meta.agents_start as usize).unwrap_or_default()
+    }
+
+    fn agents(&self, meta: &Meta) -> &str {
+        self.words.get(meta.agents_start as usize..meta.agents_end as usize).unwrap_or_default()
+    }
+
+    fn line(&self, meta: &Meta) -> Bytes {
+        self.bytes.slice(meta.line_start as usize..meta.line_end as usize)
+    }
+
+    fn text(&self, start: u32, end: u32) -> &str {
+        let bytes = self.bytes.get(start as usize..end as usize).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// Encodes rows into a segment.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    style: Style,
+    bytes: Vec<u8>,
+    words: String,
+    metas: Vec<Meta>,
+}
+
+impl Builder {
+    pub(crate) fn new(style: Style) -> Self {
+        Self { style, bytes: Vec::new(), words: String::new(), metas: Vec::new() }
+    }
+
+    pub(crate) fn with_capacity(style: Style, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ..Self::new(style) }
+    }
+
+    /// Encoded bytes so far.
+    pub(crate) fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.metas.len()
+    }
+
+    pub(crate) fn push(&mut self, row: RowRef<'_>) {
+        self.push_with(row, None);
+    }
+
+    /// Adds a row, with the key that it was appended under.
+    pub(crate) fn push_with(&mut self, row: RowRef<'_>, key: Option<&str>) {
+        match self.style {
+            Style::Frames(log_id) => {
+                wire::frame_id(&mut self.bytes, log_id, row.seq);
+                self.bytes.extend_from_slice(wire::FRAME_DATA);
+            }
+            Style::Array if !self.metas.is_empty() => self.bytes.push(b','),
+            Style::Array | Style::Lines => {}
+        }
+        let line_start = self.bytes.len();
+        match key {
+            None => wire::envelope(&mut self.bytes, row.seq, row.recorded_at_ms, row.kind, row.payload),
+            Some(key) => {
+                let place = (row.seq, row.recorded_at_ms);
+                wire::envelope_with_key(&mut self.bytes, place, row.kind, row.payload, key);
+            }
+        }
+        let line_end = self.bytes.len();
+        match self.style {
+            Style::Frames(_) => self.bytes.extend_from_slice(wire::FRAME_END),
+            Style::Lines => self.bytes.push(b'\n'),
+            Style::Array => {}
+        }
+        let kind_start = self.words.len();
+        self.words.push_str(row.kind);
+        let agents_start = self.words.len();
+        self.words.push_str(row.agents);
+        self.metas.push(Meta {
+            seq: row.seq,
+            recorded_at_ms: row.recorded_at_ms,
+            end: offset(self.bytes.len()),
+            line_start: offset(line_start),
+            line_end: offset(line_end),
+            payload_start: offset(line_end - row.payload.len().saturating_sub(1).max(1)),
+            kind_start: offset(kind_start),
+            agents_start: offset(agents_start),
+            agents_end: offset(self.words.len()),
+        });
+    }
+
+    pub(crate) fn finish(self) -> Arc<Segment> {
+        Arc::new(Segment {
+            bytes: Bytes::from(self.bytes),
+            words: self.words.into(),
+            metas: self.metas.into(),
+        })
+    }
+}
+
+/// An offset into a segment; a commit and a page are far below 4 GiB.
+fn offset(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

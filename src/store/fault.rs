@@ -1,0 +1,101 @@
+//! Which errors of SQLite are fatal, which pass, which are one job's own.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::error::Error;
+use crate::store::open::beside;
+
+/// Why a job could not run.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// SQLite said so.
+    Sqlite(rusqlite::Error),
+    /// The file cannot be trusted any more.
+    Stop(String),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// What follows from a failure, once the transaction was rolled back.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// No further append is taken.
+    Stop(String),
+    /// Nothing was stored; the same may succeed later.
+    Later(Error),
+    /// One job's own fault.
+    Job(Error),
+}
+
+/// Judges a failure of a transaction on the file at `path` that was rolled back.
+pub(crate) fn judge(failure: &Failure, path: &Path) -> Fault {
+    let error = match failure {
+        Failure::Stop(reason) => return Fault::Stop(reason.clone()),
+        Failure::Sqlite(error) => error,
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Fault::Later(Error::DiskFull),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Later(Error::Busy),
+        Some(ErrorCode::SystemIoFailure) if !is_failed_sync(error) && is_out_of_space(path) => {
+            Fault::Later(Error::DiskFull)
+        }
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OutOfMemory,
+        ) => Fault::Stop(error.to_string()),
+        _ => Fault::Job(Error::Storage(error.to_string().into())),
+    }
+}
+
+/// After a failed sync the kernel may have dropped what it could not write: nothing that was
+/// written since the last good one can be trusted.
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    matches!(
+        extended,
+        rusqlite::ffi::SQLITE_IOERR_FSYNC
+            | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC
+            | rusqlite::ffi::SQLITE_IOERR_CLOSE
+    )
+}
+
+/// Whether a write beside the database meets a full disk, a quota or a limit on file size: SQLite
+/// tells only ENOSPC of a write apart from other errors, and keeps the system's number to itself.
+fn is_out_of_space(path: &Path) -> bool {
+    use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
+    let wal_bytes = std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len());
+    let probe = || -> std::io::Result<()> {
+        let mut file = tempfile::tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        // As far out as the WAL reaches, so that a limit on the size of a file shows too.
+        file.seek(SeekFrom::Start(wal_bytes))?;
+        file.write_all(&[0u8; 64 << 10])
+    };
+    let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    probe().is_err_and(|error| full.contains(&error.kind()))
+}
+
+/// The word under which a failed append is counted.
+pub(crate) const fn word(error: &Error) -> &'static str {
+    match error {
+        Error::Refused(_) => "refused",
+        Error::QueueFull => "queue_full",
+        Error::Expired => "expired",
+        Error::Busy => "busy",
+        Error::DiskFull => "disk_full",
+        Error::WalHeld => "wal_held",
+        Error::Poisoned(_) => "poisoned",
+        Error::Closed => "closed",
+        _ => "other",
+    }
+}

@@ -1,0 +1,89 @@
+//! The lock that makes one process the writer of a file.
+//!
+//! It is `flock` on the database's own inode, so that a symbolic or a hard link to the file meets
+//! the same lock, and it goes with the process. The descriptor stays open as long as SQLite has
+//! the file open in this process: closing a second descriptor of a file drops SQLite's own locks.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// What `PATH.lock` says of the process that holds the lock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) pid: u32,
+    pub(crate) url: Option<Box<str>>,
+}
+
+/// Takes the lock of `path`, or says who holds it.
+pub(crate) fn take(path: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let holder = read_holder(path);
+            let pid = pid_of_lock(&file).or_else(|| holder.as_ref().map(|holder| holder.pid));
+            Err(Error::Locked { pid, url: holder.and_then(|holder| holder.url) })
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// The process that holds the lock of this inode, as the kernel tells.
+fn pid_of_lock(file: &File) -> Option<u32> {
+    let inode = format!(":{}", file.metadata().ok()?.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let is_flock = words.nth(1) == Some("FLOCK");
+        let pid = words.nth(2)?;
+        let is_ours = words.next()?.ends_with(&inode);
+        (is_flock && is_ours).then(|| pid.parse().ok()).flatten()
+    })
+}
+
+/// The file beside the database that names its server.
+pub(crate) fn holder_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Who says to hold the lock; true only while the lock is really held.
+pub(crate) fn read_holder(path: &Path) -> Option<Holder> {
+    let text = std::fs::read(holder_path(path)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Says who holds the lock, for those that are refused. Replaced whole, so nobody reads half.
+pub(crate) fn write_holder(path: &Path, url: Option<&str>) -> Result<(), Error> {
+    let holder = Holder { pid: std::process::id(), url: url.map(Into::into) };
+    let text = serde_json::to_vec(&holder).map_err(|error| Error::Storage(error.to_string().into()))?;
+    let place = holder_path(path);
+    let mut name = place.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let fresh = PathBuf::from(name);
+    write_private(&fresh, &text)?;
+    std::fs::rename(&fresh, &place)?;
+    Ok(())
+}
+
+/// Takes the word back, where it is still this process's.
+pub(crate) fn remove_holder(path: &Path) {
+    if read_holder(path).is_some_and(|holder| holder.pid == std::process::id()) {
+        // It is only a word for people: a leftover says a process that is no more.
+        let _gone = std::fs::remove_file(holder_path(path));
+    }
+}
+
+fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Brings a file's schema up to this build's.
+
+use std::sync::LazyLock;
+
+use include_dir::{Dir, include_dir};
+use rusqlite::Connection;
+use rusqlite_migration::Migrations;
+
+use crate::error::Error;
+
+static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
+
+/// The schema that this build writes: the number of its last migration.
+pub(crate) static SCHEMA: LazyLock<i64> =
+    LazyLock::new(|| i64::try_from(FOLDER.dirs().count()).unwrap_or(i64::MAX));
+
+/// Applies what the file does not have yet, each migration in a transaction of its own.
+pub(crate) fn up(conn: &mut Connection) -> Result<(), Error> {
+    Migrations::from_directory(&FOLDER)
+        .and_then(|migrations| migrations.to_latest(conn))
+        .map_err(|error| Error::Storage(error.to_string().into()))
+}

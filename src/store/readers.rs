@@ -1,0 +1,127 @@
+//! The pool of read-only connections, behind two gates: one for scans, one for short reads.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+use crate::limits::{POINT_READS_MAX, READERS_MAX};
+use crate::store::reading;
+use crate::sync::{Mutex, lock};
+
+/// How long a read takes, which decides how many run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Microseconds: a point, a board.
+    Point,
+    /// Milliseconds, in slices: one less than the cores at once, so that appends keep theirs.
+    Scan,
+}
+
+type Pool = r2d2::Pool<SqliteConnectionManager>;
+
+/// Readers of one file. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Readers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Empty once the log is closed.
+    pool: Mutex<Option<Open>>,
+    points: Semaphore,
+    scans: Semaphore,
+}
+
+#[derive(Clone)]
+struct Open {
+    // The order matters: the connections go before the descriptor that holds the lock.
+    pool: Pool,
+    _lock: Option<Arc<File>>,
+}
+
+impl Readers {
+    /// Opens the pool; the file has to be there. `lock` is held as long as a connection is open.
+    pub(crate) fn open(path: &Path, lock: Option<Arc<File>>) -> Result<Self, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let manager = SqliteConnectionManager::file(path).with_flags(flags).with_init(prepare);
+        let pool = Pool::builder()
+            .max_size(READERS_MAX)
+            .min_idle(Some(1))
+            .test_on_check_out(false)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connection_timeout(Duration::from_secs(5))
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build(manager)
+            .map_err(|error| Error::Storage(format!("cannot open the file for reading: {error}").into()))?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool: Mutex::new(Some(Open { pool, _lock: lock })),
+                points: Semaphore::new(POINT_READS_MAX),
+                scans: Semaphore::new(cores.saturating_sub(1).clamp(1, 3)),
+            }),
+        })
+    }
+
+    /// Reads on this thread, which it blocks.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let open = lock(&self.inner.pool).clone().ok_or(Error::Closed)?;
+        let conn = open.pool.get().map_err(|error| Error::Storage(format!("no reader: {error}").into()))?;
+        read(&conn)
+    }
+
+    /// Reads on a thread for blocking work, once the lane has a place. Needs no runtime. A read
+    /// whose caller goes away is still carried out.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let gate = match lane {
+            Lane::Point => &self.inner.points,
+            Lane::Scan => &self.inner.scans,
+        };
+        let _place = gate.acquire().await.map_err(|_| Error::Closed)?;
+        let readers = self.clone();
+        blocking::unblock(move || readers.with(read)).await
+    }
+
+    /// Closes the connections; one that is in use closes when it comes back.
+    pub(crate) fn close(&self) {
+        lock(&self.inner.pool).take();
+    }
+}
+
+/// What every connection of ours is told, whatever the file says.
+pub(crate) fn harden(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn prepare(conn: &mut Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(Duration::from_secs(5))?;
+    harden(conn)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;")
+}
+
+/// One read transaction, so that several reads see one moment.
+pub(crate) fn at_one_moment<T>(
+    conn: &Connection,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, Error> {
+    let moment = conn.unchecked_transaction().map_err(|error| reading(&error))?;
+    let answer = read(&moment).map_err(|error| reading(&error))?;
+    moment.finish().map_err(|error| reading(&error))?;
+    Ok(answer)
+}

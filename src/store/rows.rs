@@ -1,0 +1,240 @@
+//! The only SQL on `events`.
+
+use std::ops::ControlFlow;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params};
+
+use crate::query::{Filter, Order};
+use crate::row::RowRef;
+use crate::seq::Seq;
+
+/// A stretch of the log: the seqs strictly between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) after: Seq,
+    /// Not a `Seq`: one above the last possible seq is a bound too.
+    pub(crate) before: i64,
+}
+
+impl Stretch {
+    /// All that is after `after` and not after `upto`.
+    pub(crate) const fn upto(after: Seq, upto: Seq) -> Self {
+        Self { after, before: upto.get() + 1 }
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.before - self.after.get() <= 1
+    }
+}
+
+/// The one insert: a seq is given by the log that assigned it, or `None` to take the next one.
+pub(crate) fn insert(
+    conn: &Connection,
+    given: Option<Seq>,
+    recorded_at_ms: i64,
+    (kind, agents, payload): (&str, &str, &str),
+) -> rusqlite::Result<Seq> {
+    let seq = conn
+        .prepare_cached(
+            "INSERT INTO events (seq, recorded_at_ms, kind, agents, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .insert((given.map(Seq::get), recorded_at_ms, kind, agents, payload))?;
+    Ok(Seq::clamped(seq))
+}
+
+/// The highest seq that was ever given, from the file's own counter: rows can be pruned.
+pub(crate) fn head(conn: &Connection) -> rusqlite::Result<Seq> {
+    let seq = conn
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(seq.map_or(Seq::ZERO, Seq::clamped))
+}
+
+/// Moves the file's own counter, for a log whose last rows were pruned before it was exported.
+pub(crate) fn set_head(conn: &Connection, head: Seq) -> rusqlite::Result<()> {
+    let changed =
+        conn.execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'events'", [head.get()])?;
+    if changed == 0 {
+        conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)", [head.get()])?;
+    }
+    Ok(())
+}
+
+/// The highest row that is there.
+pub(crate) fn last(conn: &Connection) -> rusqlite::Result<Seq> {
+    conn.prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+        .query_row([], |row| row.get(0))
+        .map(Seq::clamped)
+}
+
+/// How many rows stand above `floor`.
+pub(crate) fn count_above(conn: &Connection, floor: Seq) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT count(*) FROM events WHERE seq > ?1", [floor.get()], |row| row.get(0))
+}
+
+/// How many rows were recorded before the row that they follow.
+pub(crate) fn times_that_go_back(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row(
+        "SELECT count(*) FROM
+           (SELECT recorded_at_ms AS time, lag(recorded_at_ms) OVER (ORDER BY seq) AS before FROM events)
+         WHERE time < before",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// When the newest row was recorded, in milliseconds since 1970.
+pub(crate) fn last_time(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT recorded_at_ms FROM events ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
+/// Gives one row to `read`.
+pub(crate) fn get<T>(
+    conn: &Connection,
+    seq: Seq,
+    read: impl FnOnce(RowRef<'_>) -> T,
+) -> rusqlite::Result<Option<T>> {
+    let mut statement =
+        conn.prepare_cached("SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq = ?1")?;
+    let mut rows = statement.query([seq.get()])?;
+    rows.next()?.map(|row| row_ref(row, true).map(read)).transpose()
+}
+
+/// The first seq of the stretch that was recorded at or after `time_ms`, or the seq after the
+/// stretch. Times never go back as seq grows, so this is a binary search, not a scan.
+pub(crate) fn at_or_after(conn: &Connection, stretch: Stretch, time_ms: i64) -> rusqlite::Result<i64> {
+    // Rows may be missing below the floor, so each probe takes the next row that is there.
+    let mut probe = conn.prepare_cached(
+        "SELECT seq, recorded_at_ms FROM events WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
+    )?;
+    let (mut low, mut high) = (stretch.after.get() + 1, stretch.before);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> =
+            probe.query_row((middle, high), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((seq, time)) if time < time_ms => low = seq + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    // The search ends on a number; the row that stands for it may come later.
+    let next = probe.query_row((low, stretch.before), |row| row.get(0)).optional()?;
+    Ok(next.unwrap_or(stretch.before))
+}
+
+/// Gives the rows of a stretch that the filter wants, in order, until `each` has enough.
+///
+/// `each` sees `None` for a row that is not wanted, so that it can look at the time; kinds that the
+/// index over rare kinds holds are found by it, so that other rows are not even seen.
+pub(crate) fn scan(
+    conn: &Connection,
+    stretch: Stretch,
+    order: Order,
+    filter: &Filter,
+    mut each: impl FnMut(Seq, Option<RowRef<'_>>) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    if stretch.is_empty() {
+        return Ok(());
+    }
+    let bounds = (stretch.after.get(), stretch.before);
+    match filter.rare_kinds() {
+        Some(kinds) => {
+            let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
+            let numbers = [bounds.0, bounds.1];
+            let values = numbers
+                .iter()
+                .map(|number| number as &dyn rusqlite::ToSql)
+                .chain(kinds.iter().map(|kind| kind as &dyn rusqlite::ToSql));
+            walk(&mut statement, rusqlite::params_from_iter(values), filter, true, &mut each)
+        }
+        None => {
+            // Reading the agents costs a tenth of a scan, so they are read where they are asked.
+            let agents = filter.names_agents();
+            let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
+            walk(&mut statement, bounds, filter, agents, &mut each)
+        }
+    }
+}
+
+/// Gives every row of a stretch with its agents, oldest first: what live readers keep.
+pub(crate) fn scan_whole(
+    conn: &Connection,
+    stretch: Stretch,
+    mut each: impl FnMut(RowRef<'_>) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(plain_sql(Order::Asc, true))?;
+    let bounds = (stretch.after.get(), stretch.before);
+    walk(&mut statement, bounds, &Filter::default(), true, &mut |_, row| {
+        row.map_or(ControlFlow::Continue(()), &mut each)
+    })
+}
+
+fn walk<P: Params>(
+    statement: &mut CachedStatement<'_>,
+    params: P,
+    filter: &Filter,
+    with_agents: bool,
+    each: &mut dyn FnMut(Seq, Option<RowRef<'_>>) -> ControlFlow<()>,
+) -> rusqlite::Result<()> {
+    let all = filter.wants_all();
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        let row = row_ref(row, with_agents)?;
+        let wanted = all || filter.wants(row.kind, row.agents);
+        if each(row.seq, wanted.then_some(row)).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+const fn plain_sql(order: Order, agents: bool) -> &'static str {
+    match (order, agents) {
+        (Order::Asc, false) => {
+            "SELECT seq, recorded_at_ms, kind, payload FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
+        }
+        (Order::Desc, false) => {
+            "SELECT seq, recorded_at_ms, kind, payload FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
+        }
+        (Order::Asc, true) => {
+            "SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
+        }
+        (Order::Desc, true) => {
+            "SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
+        }
+    }
+}
+
+/// One arm for each kind: each comes out of the index in order, and SQLite merges them.
+fn rare_sql(kinds: usize, order: Order) -> String {
+    let arms: Vec<String> = (0..kinds)
+        .map(|index| {
+            format!(
+                "SELECT seq, recorded_at_ms, kind, payload, agents FROM events INDEXED BY events_rare
+                 WHERE kind = ?{} AND kind <> 'sent' AND kind <> 'delivered' AND seq > ?1 AND seq < ?2",
+                index + 3
+            )
+        })
+        .collect();
+    let direction = if order == Order::Desc { " DESC" } else { "" };
+    format!("{} ORDER BY seq{direction}", arms.join(" UNION ALL "))
+}
+
+fn row_ref<'a>(row: &'a rusqlite::Row<'_>, with_agents: bool) -> rusqlite::Result<RowRef<'a>> {
+    let payload = match row.get_ref(3)? {
+        ValueRef::Text(bytes) => bytes,
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => &[],
+    };
+    Ok(RowRef {
+        seq: Seq::clamped(row.get(0)?),
+        recorded_at_ms: row.get(1)?,
+        kind: row.get_ref(2)?.as_str()?,
+        payload,
+        agents: if with_agents { row.get_ref(4)?.as_str()? } else { "" },
+    })
+}

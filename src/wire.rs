@@ -1,0 +1,102 @@
+//! The bytes on the wire: the JSON envelope of an event, the frames of a stream.
+
+use std::io::Write as _;
+
+use crate::seq::{LogId, Seq};
+
+/// Appends one event as a flat JSON object on one line.
+///
+/// The payload is pasted as stored: never parsed, never written anew.
+pub(crate) fn envelope(out: &mut Vec<u8>, seq: Seq, recorded_at_ms: i64, kind: &str, payload: &[u8]) {
+    open_envelope(out, seq, recorded_at_ms, kind);
+    close_envelope(out, payload);
+}
+
+/// The same with the idempotency key that the event was appended under, as an export has it.
+pub(crate) fn envelope_with_key(
+    out: &mut Vec<u8>,
+    (seq, recorded_at_ms): (Seq, i64),
+    kind: &str,
+    payload: &[u8],
+    key: &str,
+) {
+    open_envelope(out, seq, recorded_at_ms, kind);
+    out.extend_from_slice(b",\"key\":");
+    string(out, key);
+    close_envelope(out, payload);
+}
+
+fn open_envelope(out: &mut Vec<u8>, seq: Seq, recorded_at_ms: i64, kind: &str) {
+    out.extend_from_slice(b"{\"seq\":");
+    integer(out, seq.get());
+    out.extend_from_slice(b",\"recorded_at_ms\":");
+    integer(out, recorded_at_ms);
+    out.extend_from_slice(b",\"kind\":\"");
+    // A kind is [a-z0-9_.]: it needs no escapes. A foreign row's kind is made harmless.
+    out.extend(kind.bytes().map(|byte| if matches!(byte, b'"' | b'\\' | 0..0x20) { b'?' } else { byte }));
+    out.push(b'"');
+}
+
+fn close_envelope(out: &mut Vec<u8>, payload: &[u8]) {
+    match payload {
+        [b'{', b'}'] | [] => out.push(b'}'),
+        [_, members @ ..] => {
+            out.push(b',');
+            out.extend_from_slice(members);
+        }
+    }
+}
+
+/// Appends an integer in decimal digits.
+pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
+    let mut digits = [0u8; 20];
+    let mut rest = number.unsigned_abs();
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(digits.get(20 - length..).unwrap_or_default());
+}
+
+/// Appends a JSON string.
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec does not fail, nor does a &str as JSON.
+    let _infallible = serde_json::to_writer(out, text);
+}
+
+/// Appends the lines of a frame that come before its data: every frame carries the position that
+/// a client resumes from.
+pub(crate) fn frame_id(out: &mut Vec<u8>, log_id: LogId, seq: Seq) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(log_id.as_str().as_bytes());
+    out.push(b'-');
+    integer(out, seq.get());
+    out.push(b'\n');
+}
+
+pub(crate) const FRAME_DATA: &[u8] = b"data: ";
+pub(crate) const FRAME_END: &[u8] = b"\n\n";
+
+/// The first line of a stream: how long a browser waits before it comes back.
+#[must_use]
+pub(crate) fn retry_frame(delay_ms: u32) -> Vec<u8> {
+    format!("retry: {delay_ms}\n\n").into_bytes()
+}
+
+/// A frame of the stream's own, with a name and the position `at` that a client resumes from.
+#[must_use]
+pub(crate) fn control_frame(name: &str, log_id: LogId, at: Seq, data: std::fmt::Arguments<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    frame_id(&mut out, log_id, at);
+    // Writing to a Vec does not fail.
+    let _infallible = write!(out, "event: {name}\ndata: {data}\n\n");
+    out
+}
