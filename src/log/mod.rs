@@ -467,7 +467,7 @@ fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
                 seq: row.seq,
                 recorded_at_ms: row.recorded_at_ms,
                 kind: &row.record.kind,
-                agents: row.agents.as_deref().unwrap_or(&row.record.agents),
+                agents: row.agents(),
                 payload: row.record.payload.as_bytes(),
             });
         }
