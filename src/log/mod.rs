@@ -296,7 +296,7 @@ impl Log {
     /// # Errors
     /// [`Error::Refused`] for a question that no page can answer, [`Error::Storage`].
     pub fn range(&self, range: &Range) -> Result<Page, Error> {
-        let mut pager = Pager::new(self.id(), range.clone(), Style::Array)?;
+        let mut pager = Pager::new(self.id(), range.clone(), true)?;
         loop {
             let page = self.inner.shared.readers.with(|conn| pager.slice(conn))?;
             if let Some(page) = page {
