@@ -162,6 +162,6 @@ fn hash_all(drafts: &[Draft]) -> [u8; 32] {
     let mut hashes = drafts.iter().filter_map(|draft| draft.record.as_ref().ok()).map(|record| hash(record));
     match drafts {
         [_] => hashes.next().unwrap_or_default(),
-        _ => hashes.fold(Sha256::new(), |all, hash| all.chain_update(hash)).finalize().into(),
+        _ => hashes.fold(Sha256::new(), sha2::Digest::chain_update).finalize().into(),
     }
 }

@@ -315,9 +315,9 @@ impl Work {
 
     fn drop_expired(&self, batch: &mut Vec<Box<dyn Job>>) {
         let now = Instant::now();
-        let is_late = |job: &Box<dyn Job>| job.deadline().is_some_and(|deadline| deadline < now);
-        if batch.iter().any(is_late) {
-            let (mut late, kept) = std::mem::take(batch).into_iter().partition(is_late);
+        let is_late = |job: &dyn Job| job.deadline().is_some_and(|deadline| deadline < now);
+        if batch.iter().any(|job| is_late(job.as_ref())) {
+            let (mut late, kept) = std::mem::take(batch).into_iter().partition(|job| is_late(job.as_ref()));
             *batch = kept;
             self.answer_all(&mut late, &Error::Expired);
         }
