@@ -67,6 +67,11 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// The highest seq that is inserted so far.
+    pub(crate) const fn head(&self) -> Seq {
+        self.head.get()
+    }
+
     /// Inserts an event at the next seq.
     pub(crate) fn insert(&self, record: &Arc<Record>, agents: Option<Box<str>>) -> Result<Seq, Failure> {
         let expected = self.head.get().next();
