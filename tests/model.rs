@@ -89,7 +89,7 @@ fn bound() -> impl Strategy<Value = Option<i64>> {
 
 fn question() -> impl Strategy<Value = Question> {
     let limit = prop_oneof![Just(0usize), 1..8usize, Just(200), Just(10_000), Just(10_001)];
-    let time = || prop::option::weighted(0.3, (BEGIN_MS - 3_000)..(BEGIN_MS + 9_000));
+    let time = || prop::option::weighted(0.3, (BEGIN_MS - 3)..(BEGIN_MS + 15));
     (bound(), bound(), limit, any::<bool>(), wanted(), time(), time()).prop_map(
         |(after, before, limit, desc, wanted, since, until)| Question {
             after,
@@ -110,7 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
         14 => (spec(), any::<bool>()).prop_map(|(spec, by_command)| Step::Append { spec, by_command }),
         4 => (batch, key()).prop_map(|(specs, key)| Step::Batch { specs, key }),
         1 => Just(Step::Reopen),
-        3 => (-2_000..2_000i64).prop_map(Step::Clock),
+        3 => (-5..6i64).prop_map(Step::Clock),
         5 => question().prop_map(Step::Read),
         2 => (1..7usize, wanted()).prop_map(|(limit, wanted)| Step::Walk { limit, wanted }),
         2 => Just(Step::Snapshot),
