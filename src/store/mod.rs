@@ -11,6 +11,7 @@ pub(crate) mod open;
 pub(crate) mod queue;
 pub(crate) mod readers;
 pub(crate) mod rows;
+pub(crate) mod turn;
 pub(crate) mod writer;
 
 use rusqlite::ErrorCode;
