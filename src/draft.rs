@@ -151,8 +151,7 @@ enum Reserved {
 }
 
 fn parse(text: &str, given_kind: Option<&str>, reserved: Reserved) -> Result<Draft, Refusal> {
-    let members: Members<'_> =
-        serde_json::from_str(text).map_err(|error| Refusal::shape(error.to_string()))?;
+    let members: Members<'_> = serde_json::from_str(text).map_err(|error| Refusal::json(&error))?;
     let mut kind: Option<Cow<'_, str>> = given_kind.map(Cow::Borrowed);
     let mut key = None;
     let mut fields = Vec::with_capacity(members.0.len());

@@ -17,6 +17,9 @@ pub enum Refusal {
         /// What is wrong with it.
         detail: Box<str>,
     },
+    /// The text is not JSON.
+    #[error("not JSON: {0}")]
+    Malformed(Box<str>),
     /// The kind is neither fixed, nor dotted, nor declared: a typo.
     #[error("unknown kind {0:?}: a kind of your own needs a dot in its name, or to be declared")]
     UnknownKind(Box<str>),
@@ -45,6 +48,18 @@ pub enum Refusal {
 impl Refusal {
     pub(crate) fn invalid(field: &str, detail: impl Into<Box<str>>) -> Self {
         Self::Invalid { field: Some(field.into()), detail: detail.into() }
+    }
+
+    /// What the JSON reader says: text that is no JSON, or JSON of another shape.
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
+        match error.classify() {
+            serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
+                Self::Malformed(error.to_string().into())
+            }
+            serde_json::error::Category::Data | serde_json::error::Category::Io => {
+                Self::shape(error.to_string())
+            }
+        }
     }
 
     pub(crate) fn shape(detail: impl Into<Box<str>>) -> Self {

@@ -1,0 +1,321 @@
+//! `GET /api/history`: pages, whole ranges as lines, one event; `GET /api/activity`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use axum_extra::extract::{Query, QueryRejection};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{Error, Refusal};
+use crate::http::problem::Problem;
+use crate::http::{Door, Shared, json};
+use crate::limits::PAGE_EVENTS;
+use crate::log::activity::{self, Activity, Bucket};
+use crate::log::range::{Lines, Page, Pager};
+use crate::query::{Filter, Order, Range, check_limit, parse_time, parse_wait};
+use crate::row::Style;
+use crate::seq::Seq;
+use crate::store::readers::Lane;
+use crate::wire;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(history)).routes(routes!(event)).routes(routes!(histogram))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Only events after this seq.
+    after: Option<String>,
+    /// Only events before this seq.
+    before: Option<String>,
+    /// Events on the page: 1 to 10,000, 200 by default.
+    limit: Option<String>,
+    /// `asc` (the default) or `desc`.
+    order: Option<String>,
+    /// Only these kinds; may be repeated.
+    #[serde(default)]
+    kind: Vec<String>,
+    /// Only events that concern one of these agents; may be repeated.
+    #[serde(default)]
+    agent: Vec<String>,
+    /// Only events recorded at or after this time: unix seconds or RFC 3339.
+    since: Option<String>,
+    /// Only events recorded before this time.
+    until: Option<String>,
+    /// Seconds to wait for an event where there is none: 0 to 60.
+    wait: Option<String>,
+}
+
+impl Asked {
+    fn range(&self) -> Result<(Range, Option<usize>, Duration), Refusal> {
+        let limit = self.limit.as_deref().map(|text| number("limit", text)).transpose()?;
+        let limit = limit.map(|limit| check_limit(usize::try_from(limit).unwrap_or(0))).transpose()?;
+        let range = Range {
+            after: self.after.as_deref().map(|text| number("after", text)).transpose()?,
+            before: self.before.as_deref().map(|text| number("before", text)).transpose()?,
+            limit: limit.unwrap_or(PAGE_EVENTS),
+            order: self.order.as_deref().map_or(Ok(Order::Asc), str::parse)?,
+            filter: filter(&self.kind, &self.agent)?,
+            since_ms: self.since.as_deref().map(|text| parse_time("since", text)).transpose()?,
+            until_ms: self.until.as_deref().map(|text| parse_time("until", text)).transpose()?,
+        };
+        let wait = self.wait.as_deref().map_or(Ok(Duration::ZERO), parse_wait)?;
+        Ok((range, limit, wait))
+    }
+}
+
+pub(super) fn filter(kinds: &[String], agents: &[String]) -> Result<Filter, Refusal> {
+    let filter = kinds.iter().try_fold(Filter::default(), |filter, kind| filter.kind(kind))?;
+    agents.iter().try_fold(filter, |filter, agent| filter.agent(agent))
+}
+
+/// A whole number without a sign.
+fn number(field: &str, text: &str) -> Result<i64, Refusal> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| Refusal::invalid(field, "is not a whole number from 0 to 2^63-1"))
+}
+
+/// A page of history.
+#[derive(Serialize, utoipa::ToSchema)]
+#[allow(dead_code, reason = "the answer is pasted; this is its documentation")]
+struct PageOnWire {
+    log_id: String,
+    /// The head at the read.
+    seq: i64,
+    floor: i64,
+    next_after: i64,
+    next_before: i64,
+    events: Vec<serde_json::Value>,
+}
+
+/// Reads history.
+///
+/// Oldest first unless `order=desc`. Without `after` and `since` the page holds the newest events of the
+/// range, still oldest first. A page ends at `limit` events, 4 MiB, or 5 s of scan, with both cursors
+/// moved. With `Accept: application/x-ndjson` the whole range is streamed from its start, a line each,
+/// without a limit unless one is given.
+#[utoipa::path(
+    get, path = "/api/history", tag = "events", params(Asked),
+    responses(
+        (status = 200, description = "a page, or lines", content((PageOnWire = "application/json"), (String = "application/x-ndjson"))),
+        (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn history(
+    State(door): State<Shared>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(asked) = asked?;
+    let (range, limit, wait) = asked.range().map_err(|refusal| Problem::query(refusal.into()))?;
+    if wants_lines(&headers) {
+        return Ok(lines(door, range, limit));
+    }
+    page(&door, range, wait).await.map(|page| page_response(&page)).map_err(Problem::query)
+}
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|media| {
+        media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-ndjson")
+    })
+}
+
+async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Error> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let page = one_page(door, range.clone()).await?;
+        let may_grow = range.before.is_none_or(|before| before > page.seq.get() + 1);
+        if !page.is_empty() || wait.is_zero() || !may_grow || Instant::now() >= deadline {
+            return Ok(page);
+        }
+        // What was looked at stays looked at: the next look begins where this one ended.
+        range.after = Some(page.next_after);
+        let seen = Seq::new(page.next_after).unwrap_or(page.seq).max(page.seq);
+        tokio::select! {
+            woken = door.log.wait_past(seen) => {
+                if woken == crate::tail::Woken::Closed {
+                    return Ok(page);
+                }
+            }
+            () = tokio::time::sleep_until(deadline) => return Ok(page),
+            () = door.stop.cancelled() => return Ok(page),
+        }
+    }
+}
+
+async fn one_page(door: &Door, range: Range) -> Result<Page, Error> {
+    let mut pager = Pager::new(door.log.id(), range, Style::Array)?;
+    loop {
+        // One slice at a time holds a place among the scans, so that long scans take turns.
+        let (turned, page) = door
+            .log
+            .shared()
+            .readers
+            .run(Lane::Scan, move |conn| {
+                let page = pager.slice(conn)?;
+                Ok((pager, page))
+            })
+            .await?;
+        match page {
+            Some(page) => return Ok(page),
+            None => pager = turned,
+        }
+    }
+}
+
+fn page_response(page: &Page) -> Response {
+    let mut head = Vec::with_capacity(128);
+    head.extend_from_slice(b"{\"log_id\":");
+    wire::string(&mut head, page.log_id.as_str());
+    let members = [
+        (",\"seq\":", page.seq.get()),
+        (",\"floor\":", page.floor.get()),
+        (",\"next_after\":", page.next_after),
+        (",\"next_before\":", page.next_before),
+    ];
+    for (name, value) in members {
+        head.extend_from_slice(name.as_bytes());
+        wire::integer(&mut head, value);
+    }
+    head.extend_from_slice(b",\"events\":[");
+    let events = page.rows.bytes().clone();
+    let length = head.len() + events.len() + 2;
+    // Three pieces rather than one: the events are not copied again.
+    let pieces = [Bytes::from(head), events, Bytes::from_static(b"]}")];
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, std::convert::Infallible>)));
+    let mut response = json(body);
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+/// Streams a range in chunks; while one is being sent, the next is read.
+fn lines(door: Shared, range: Range, limit: Option<usize>) -> Response {
+    let begin = Lines::new(range, limit);
+    let chunks = stream::unfold(Some(Reading::start(door, begin)), |reading| async move {
+        let mut reading = reading?;
+        loop {
+            match reading.take().await {
+                Ok((bytes, Some(next))) if bytes.is_empty() => reading = next,
+                Ok((bytes, next)) => return Some((Ok(bytes), next)),
+                Err(error) => return Some((Err(error), None)),
+            }
+        }
+    });
+    let mut response = Body::from_stream(chunks).into_response();
+    super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");
+    response
+}
+
+type Chunk = Result<(Lines, Option<Bytes>), Error>;
+
+/// A chunk that is being read ahead. One is: a slow client costs two chunks of memory and no
+/// connection to the file.
+struct Reading {
+    door: Arc<Door>,
+    chunk: tokio::task::JoinHandle<Chunk>,
+}
+
+impl Reading {
+    fn start(door: Arc<Door>, mut lines: Lines) -> Self {
+        let readers = door.log.shared().readers.clone();
+        let chunk = tokio::spawn(async move {
+            let read = move |conn: &rusqlite::Connection| {
+                let bytes = lines.chunk(conn)?;
+                Ok((lines, bytes))
+            };
+            readers.run(Lane::Scan, read).await
+        });
+        Self { door, chunk }
+    }
+
+    /// The chunk, and the next one being read where there is one.
+    async fn take(self) -> Result<(Bytes, Option<Self>), Error> {
+        let read = self.chunk.await.map_err(|error| Error::Storage(error.to_string().into()))?;
+        let (lines, bytes) = read?;
+        Ok(match bytes {
+            Some(bytes) if !self.door.stop.is_cancelled() => (bytes, Some(Self::start(self.door, lines))),
+            Some(_) | None => (Bytes::new(), None),
+        })
+    }
+}
+
+/// Reads one event.
+#[utoipa::path(
+    get, path = "/api/history/{seq}", tag = "events", params(("seq" = i64, Path)),
+    responses(
+        (status = 200, description = "the event", body = Object),
+        (status = 404, description = "there is no such event", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "it was pruned", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn event(
+    State(door): State<Shared>,
+    seq: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(text) = seq?;
+    let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
+    let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
+    let read = move |conn: &rusqlite::Connection| crate::log::get(conn, seq);
+    let row = door.log.shared().readers.run(Lane::Point, read).await?;
+    row.map(|row| json(row.line())).ok_or_else(Problem::not_found)
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct AskedActivity {
+    /// Where the histogram begins: unix seconds or RFC 3339. By default at the first event.
+    since: Option<String>,
+    /// Where it ends. By default now.
+    until: Option<String>,
+    /// How many buckets: 1 to 1000, 60 by default.
+    buckets: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct Histogram {
+    buckets: Vec<Bucket>,
+}
+
+/// Counts events over time, at the same cost for any log.
+#[utoipa::path(
+    get, path = "/api/activity", tag = "events", params(AskedActivity),
+    responses(
+        (status = 200, description = "the histogram", body = Histogram),
+        (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn histogram(
+    State(door): State<Shared>,
+    asked: Result<Query<AskedActivity>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(asked) = asked?;
+    let read = || -> Result<Activity, Refusal> {
+        let buckets = asked.buckets.as_deref().map_or(Ok(60), |text| number("buckets", text))?;
+        Ok(Activity {
+            since_ms: asked.since.as_deref().map(|text| parse_time("since", text)).transpose()?,
+            until_ms: asked.until.as_deref().map(|text| parse_time("until", text)).transpose()?,
+            buckets: usize::try_from(buckets).unwrap_or(usize::MAX),
+        })
+    };
+    let asked = read().map_err(|refusal| Problem::query(refusal.into()))?;
+    let now_ms = door.log.shared().clock.now_ms();
+    let read = move |conn: &rusqlite::Connection| activity::activity(conn, asked, now_ms);
+    let buckets = door.log.shared().readers.run(Lane::Point, read).await.map_err(Problem::query)?;
+    Ok(axum::Json(Histogram { buckets }).into_response())
+}

@@ -1,0 +1,234 @@
+//! Every error as `application/problem+json` (RFC 9457).
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::QueryRejection;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Refusal};
+
+/// What went wrong, for a program and for a person.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// A stable name of the error.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The same in words.
+    title: &'static str,
+    /// The HTTP status.
+    #[serde(serialize_with = "as_number")]
+    #[schema(value_type = u16)]
+    status: StatusCode,
+    /// What is wrong with this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// The field that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<Box<str>>,
+    /// The event that won, where somebody else was first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    winner: Option<Box<RawValue>>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u16>,
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub(crate) const fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
+        Self { kind, title, status, detail: None, field: None, winner: None, retry_after_seconds: None }
+    }
+
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    const fn retry_after(mut self, seconds: u16) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// A query that cannot be asked: its shape is the request's own, so it is 400 and not 422.
+    pub(crate) fn query(error: Error) -> Self {
+        match error {
+            Error::Refused(Refusal::Invalid { field, detail }) => Self {
+                field,
+                ..Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:query", "the query is not valid")
+                    .detail(detail)
+            },
+            other => other.into(),
+        }
+    }
+
+    pub(crate) const fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "urn:hivelog:not-found", "there is nothing here")
+    }
+
+    pub(crate) const fn no_such_method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "urn:hivelog:method",
+            "this resource does not take this method",
+        )
+    }
+
+    pub(crate) const fn misdirected() -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "urn:hivelog:host", "this host is not served here")
+    }
+
+    pub(crate) const fn no_host() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:host", "the request needs one Host")
+    }
+
+    pub(crate) const fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:hivelog:too-large", "the body is larger than 1 MiB")
+    }
+
+    pub(crate) const fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "urn:hivelog:body-timeout", "the body took longer than 30 s")
+    }
+
+    pub(crate) const fn body_broken() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:hivelog:malformed",
+            "the body ended too early or is not UTF-8",
+        )
+    }
+
+    pub(crate) const fn media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "urn:hivelog:media-type",
+            "expected application/json or application/x-ndjson",
+        )
+    }
+
+    pub(crate) const fn panicked() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "urn:hivelog:internal", "the server has a fault")
+    }
+
+    pub(crate) const fn header(title: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:header", title)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let problem = match refusal {
+            Refusal::Malformed(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:malformed", "the body is not JSON")
+            }
+            Refusal::Invalid { field, .. } => Self {
+                field,
+                ..Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "urn:hivelog:invalid",
+                    "the event does not have its shape",
+                )
+            },
+            Refusal::UnknownKind(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:hivelog:unknown-kind",
+                "the kind is not known",
+            ),
+            Refusal::Unknown(_) => Self::not_found(),
+            Refusal::Conflict { winner, .. } => Self {
+                winner: serde_json::from_slice(&winner.line()).ok(),
+                ..Self::new(StatusCode::CONFLICT, "urn:hivelog:conflict", "somebody else was first")
+            },
+            Refusal::KeyReused(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:hivelog:key-reused",
+                "the idempotency key stands for other content",
+            ),
+            Refusal::TooManyOpen(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "urn:hivelog:too-many-open", "too much is open")
+            }
+            Refusal::TooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "urn:hivelog:too-large", "the append is too large")
+            }
+        };
+        problem.detail(detail)
+    }
+}
+
+impl From<Error> for Problem {
+    /// 429, 503 and 507 say that nothing was stored; where that is not sure the answer is 500.
+    fn from(error: Error) -> Self {
+        let later = |kind, title, seconds| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title).retry_after(seconds)
+        };
+        let detail = error.to_string();
+        let problem = match error {
+            Error::Refused(refusal) => return refusal.into(),
+            Error::QueueFull => later("urn:hivelog:queue-full", "too many appends wait", 1),
+            Error::Expired => later("urn:hivelog:expired", "the append did not get its turn", 1),
+            Error::Busy => later("urn:hivelog:busy", "another process holds the write lock", 1),
+            Error::Occupied => later("urn:hivelog:occupied", "another such question is being answered", 1),
+            Error::TimedOut => later("urn:hivelog:timed-out", "the answer took too long", 10),
+            Error::Closed => later("urn:hivelog:closed", "the log is being closed", 5),
+            Error::ReadOnly => {
+                Self::new(StatusCode::FORBIDDEN, "urn:hivelog:read-only", "this log is only read here")
+            }
+            Error::DiskFull => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "urn:hivelog:disk-full", "the disk is full")
+                    .retry_after(5)
+            }
+            Error::WalHeld => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "urn:hivelog:wal-held",
+                "a reader holds back the WAL",
+            )
+            .retry_after(5),
+            Error::Gone { .. } => {
+                Self::new(StatusCode::GONE, "urn:hivelog:gone", "that part of the log was pruned")
+            }
+            Error::NotFound(_) => Self::not_found(),
+            Error::Poisoned(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "urn:hivelog:poisoned",
+                "the log takes no appends; the outcome of this one is unknown",
+            ),
+            Error::Locked { .. } | Error::NotALog(_) | Error::Newer { .. } | Error::Storage(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "urn:hivelog:storage", "the storage failed")
+            }
+        };
+        problem.detail(detail)
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:query", "the query is not valid")
+            .detail(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(_: PathRejection) -> Self {
+        Self::not_found()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,101 @@
+//! `GET /api/state`: the board and the seq that it stands at.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum_extra::extract::{Query, QueryRejection};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{Error, Refusal};
+use crate::http::problem::Problem;
+use crate::http::{Shared, json};
+use crate::log::snapshot;
+use crate::seq::Seq;
+use crate::store::readers::Lane;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(state))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// The board as it stood at this seq.
+    at: Option<String>,
+}
+
+/// A snapshot. A row is its opening event as on the wire plus what has become of it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[allow(dead_code, reason = "the answer is pasted; this is its documentation")]
+struct SnapshotOnWire {
+    log_id: String,
+    seq: i64,
+    floor: i64,
+    approvals: Vec<serde_json::Value>,
+    questions: Vec<serde_json::Value>,
+    transients: Vec<serde_json::Value>,
+    recent_approvals: Vec<serde_json::Value>,
+    recent_questions: Vec<serde_json::Value>,
+}
+
+/// Reads the board, as it stands or as it stood.
+#[utoipa::path(
+    get, path = "/api/state", tag = "state", params(Asked),
+    responses(
+        (status = 200, description = "the snapshot", body = SnapshotOnWire),
+        (status = 304, description = "it is the one that `If-None-Match` names"),
+        (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "that past was pruned", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "another past board is being folded, or this one took too long", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn state(
+    State(door): State<Shared>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(asked) = asked?;
+    if let Some(at) = asked.at {
+        return past(&door, &at).await;
+    }
+    let log_id = door.log.id();
+    let readers = &door.log.shared().readers;
+    if let Some(known) = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()) {
+        let version = readers.run(Lane::Point, move |conn| snapshot::version(conn, log_id)).await?;
+        if matches(known, &version) {
+            return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &version));
+        }
+    }
+    let (snapshot, version) = readers.run(Lane::Point, move |conn| snapshot::now(conn, log_id)).await?;
+    Ok(tagged(json(snapshot.json()), &version))
+}
+
+async fn past(door: &Shared, at: &str) -> Result<Response, Problem> {
+    let plain = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());
+    let seq = plain.then(|| at.parse().ok().and_then(Seq::new)).flatten();
+    let seq = seq.ok_or_else(|| Problem::query(Refusal::invalid("at", "is not a seq").into()))?;
+    let _turn = door.past.try_acquire().map_err(|_| Error::Occupied)?;
+    let log_id = door.log.id();
+    let read = move |conn: &rusqlite::Connection| snapshot::at(conn, log_id, seq);
+    let snapshot = door.log.shared().readers.run(Lane::Point, read).await.map_err(Problem::query)?;
+    Ok(json(snapshot.json()))
+}
+
+fn matches(known: &str, version: &str) -> bool {
+    known.split(',').map(str::trim).any(|tag| {
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        tag == "*" || tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) == Some(version)
+    })
+}
+
+fn tagged(mut response: Response, version: &str) -> Response {
+    // A log id and numbers: always a valid header.
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    super::set(response.headers_mut(), header::CACHE_CONTROL, "no-cache");
+    response
+}
