@@ -125,7 +125,10 @@ impl Door {
         let stored = match self {
             Self::Server(runtime, client) => {
                 let body = (NDJSON, batch.lines.join("\n"));
-                runtime.block_on(client.append(body, key)).map(super::client::Posted::seqs).map_err(Into::into)
+                runtime
+                    .block_on(client.append(body, key))
+                    .map(super::client::Posted::seqs)
+                    .map_err(Into::into)
             }
             Self::File(log) => store(log, batch.lines.iter().map(String::as_str), key),
         };

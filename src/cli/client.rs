@@ -170,8 +170,7 @@ impl Client {
         (format, body): (&'static str, String),
         key: Option<&str>,
     ) -> Result<Posted, Fault> {
-        let mut request =
-            self.request(Method::POST, "/api/events").header(CONTENT_TYPE, format).body(body);
+        let mut request = self.request(Method::POST, "/api/events").header(CONTENT_TYPE, format).body(body);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }

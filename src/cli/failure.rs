@@ -116,6 +116,7 @@ impl From<Refusal> for Failure {
             Refusal::Unknown(_) => Self::not_found(text),
             Refusal::TooManyOpen(_) => Self::later(text),
             Refusal::Invalid { .. }
+            | Refusal::Malformed(_)
             | Refusal::UnknownKind(_)
             | Refusal::KeyReused(_)
             | Refusal::TooLarge(_) => Self::usage(text),

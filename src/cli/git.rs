@@ -136,9 +136,7 @@ fn read_diffs(repo: &Path, hashes: Vec<String>, send: &Taker) -> Result<(), Fail
     };
     let names = hashes.clone();
     // A thread of its own: git reads the next name only when its last diff was taken.
-    let asking = std::thread::spawn(move || {
-        names.iter().all(|name| writeln!(stdin, "{name}").is_ok())
-    });
+    let asking = std::thread::spawn(move || names.iter().all(|name| writeln!(stdin, "{name}").is_ok()));
     let read = take_apart(BufReader::with_capacity(64 << 10, stdout), &hashes, send);
     end(child, asking, read)
 }

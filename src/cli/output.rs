@@ -94,7 +94,6 @@ impl Output {
     pub(crate) const fn form(&self) -> Form {
         self.form
     }
-
 }
 
 /// Says one line to the people at stderr.

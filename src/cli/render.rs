@@ -134,7 +134,8 @@ impl<'a> Fields<'a> {
 
     fn list(&self, name: &str) -> String {
         let items = self.event.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let words: Vec<_> = items.iter().filter_map(Value::as_str).map(|text| shown(text, self.raw)).collect();
+        let words: Vec<_> =
+            items.iter().filter_map(Value::as_str).map(|text| shown(text, self.raw)).collect();
         words.join(" | ")
     }
 }
@@ -187,7 +188,7 @@ fn section(
 /// A table without lines, as wide as what is in it.
 pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     if !header.is_empty() {
         table.set_header(header.to_vec());
     }

@@ -52,9 +52,8 @@ pub(crate) async fn play(
     limit: Option<usize>,
 ) -> Result<(), Failure> {
     let folder = repo.to_owned();
-    let commits = tokio::task::spawn_blocking(move || git::commits(&folder))
-        .await
-        .map_err(Failure::failed)??;
+    let commits =
+        tokio::task::spawn_blocking(move || git::commits(&folder)).await.map_err(Failure::failed)??;
     let agents = agents(&commits);
     let story = Story { commits, agents };
     let past = past(client, &story).await?;
@@ -147,30 +146,42 @@ impl Story {
         };
         let message = cut(&commit.message, MESSAGE_BYTES_MAX, commit.message.len());
         let room = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - escaped_length(&message);
-        piece(index, "approval_added", &commit.hash, "added", json!({
-            "id": id,
-            "agent": agent,
-            "approval_kind": "apply_commit",
-            "sha_short": short(commit),
-            "diff": cut(&diff.text, room, diff.bytes),
-            "description": message,
-        }))
+        piece(
+            index,
+            "approval_added",
+            &commit.hash,
+            "added",
+            json!({
+                "id": id,
+                "agent": agent,
+                "approval_kind": "apply_commit",
+                "sha_short": short(commit),
+                "diff": cut(&diff.text, room, diff.bytes),
+                "description": message,
+            }),
+        )
     }
 
     fn resolved(&self, index: usize, id: i64) -> Piece {
         let Some((commit, agent)) = self.commits.get(index).zip(self.agent(index)) else {
             return Piece::default();
         };
-        piece(index, "approval_resolved", &commit.hash, "resolved", json!({
-            "id": id,
-            "agent": agent,
-            "approval_kind": "apply_commit",
-            "sha_short": short(commit),
-            "status": "approved",
-            "resolved_at": commit.at,
-            "description": cut(&commit.subject, SUBJECT_BYTES_MAX, commit.subject.len()),
-            "by": OPERATOR,
-        }))
+        piece(
+            index,
+            "approval_resolved",
+            &commit.hash,
+            "resolved",
+            json!({
+                "id": id,
+                "agent": agent,
+                "approval_kind": "apply_commit",
+                "sha_short": short(commit),
+                "status": "approved",
+                "resolved_at": commit.at,
+                "description": cut(&commit.subject, SUBJECT_BYTES_MAX, commit.subject.len()),
+                "by": OPERATOR,
+            }),
+        )
     }
 
     /// The author tells the author of the next commit, unless that is the same one.
@@ -265,7 +276,11 @@ fn agents(commits: &[Commit]) -> Vec<String> {
 /// A name for an agent, from the author's name or else from the address.
 fn slug((name, address): &(String, String)) -> String {
     let account = address.split('@').next().unwrap_or_default();
-    [name.as_str(), account].into_iter().map(slug_of).find(|slug| is_name(slug)).unwrap_or_else(|| "author".into())
+    [name.as_str(), account]
+        .into_iter()
+        .map(slug_of)
+        .find(|slug| is_name(slug))
+        .unwrap_or_else(|| "author".into())
 }
 
 fn slug_of(text: &str) -> String {

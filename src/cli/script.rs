@@ -1,9 +1,8 @@
 //! What the scripted swarm says and asks for.
 
 /// The agents of the swarm.
-pub(super) const AGENTS: [&str; 12] = [
-    "ada", "borg", "cleo", "dex", "echo", "flint", "gaia", "hopper", "iris", "juno", "kepler", "linus",
-];
+pub(super) const AGENTS: [&str; 12] =
+    ["ada", "borg", "cleo", "dex", "echo", "flint", "gaia", "hopper", "iris", "juno", "kepler", "linus"];
 
 /// A change that an agent asks approval for.
 pub(super) struct Change {

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
 use crate::cli::place::File;
+use crate::http::Access;
 use crate::{Durability, Log, Options};
 
 /// The signal of a write past the file size limit; its default is to kill the process.
@@ -95,7 +96,7 @@ impl Running {
         let url = format!("http://{}", listener.local_addr()?);
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(crate::http::serve(log.clone(), listener, stop.clone()));
+        let task = tokio::spawn(crate::http::serve(log.clone(), listener, Access::loopback(), stop.clone()));
         log.announce(&url)?;
         let mut out = Output::stdout(Form::HUMAN);
         // Who closed stdout finds the URL beside the file.

@@ -232,8 +232,7 @@ impl<'a> Swarm<'a> {
 
 /// The highest id of the newest openings of this kind: ids before them are used.
 async fn highest_id(client: &Client, kind: &str) -> Result<i64, Failure> {
-    let query =
-        [("kind", kind.to_owned()), ("order", "desc".to_owned()), ("limit", "200".to_owned())];
+    let query = [("kind", kind.to_owned()), ("order", "desc".to_owned()), ("limit", "200".to_owned())];
     let page = patiently(|| ask(client, &query)).await?;
     let ids = page.events.iter().map(|event| {
         let event: Value = serde_json::from_slice(event).unwrap_or_default();

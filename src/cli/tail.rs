@@ -39,7 +39,9 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!("lines: is above {PAGE_EVENTS_MAX}")));
     }
     let after = match &args.after {
-        Some(text) => Some(text.parse::<Cursor>().map_err(|error| Failure::usage(format!("after: {error}")))?),
+        Some(text) => {
+            Some(text.parse::<Cursor>().map_err(|error| Failure::usage(format!("after: {error}")))?)
+        }
         None => None,
     };
     let source = args.place.source()?;

@@ -100,6 +100,9 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
         0 => String::new(),
         known => format!(" ({known} were there from before)"),
     };
-    say(format_args!("imported {} events{before} as log {}, head {}", report.events, report.log_id, report.head));
+    say(format_args!(
+        "imported {} events{before} as log {}, head {}",
+        report.events, report.log_id, report.head
+    ));
     Ok(())
 }
