@@ -56,7 +56,7 @@ fn words(fields: &Fields<'_>, line: &str, kind: &str) -> String {
             text("approval_kind"),
             fields.before(" ", "sha_short"),
             changes(fields.event),
-            fields.before(": ", "description"),
+            fields.subject(": "),
         ),
         "approval_resolved" => format!(
             "#{} {} {}{}{}{}",
@@ -65,7 +65,7 @@ fn words(fields: &Fields<'_>, line: &str, kind: &str) -> String {
             text("status"),
             fields.before(" by ", "by"),
             fields.before(": ", "note"),
-            fields.before(" — ", "description"),
+            fields.subject(" — "),
         ),
         "question_added" => {
             let options = fields.list("options");
@@ -128,6 +128,15 @@ impl<'a> Fields<'a> {
         self.first(&[name]).map_or_else(String::new, |text| format!("{divider}{text}"))
     }
 
+    /// The first line of the description: the rest is for those who look at the whole event.
+    fn subject(&self, divider: &str) -> String {
+        let description = self.event.get("description").and_then(Value::as_str).unwrap_or_default();
+        match description.lines().next() {
+            Some(line) => format!("{divider}{}", shown(line, self.raw)),
+            None => String::new(),
+        }
+    }
+
     fn integer(&self, name: &str) -> i64 {
         self.event.get(name).and_then(Value::as_i64).unwrap_or_default()
     }
@@ -153,7 +162,7 @@ pub(crate) fn state(json: &[u8], raw: bool) -> Result<String, Failure> {
     section(&mut out, &state, "approvals", &["ID", "SINCE", "AGENT", "WANTS", "WHAT"], |row| {
         let row = Fields { event: row, raw };
         let wants = format!("{}{}", row.text("approval_kind"), row.before(" ", "sha_short"));
-        let words = format!("{}{}", row.text("description"), changes(row.event));
+        let words = format!("{}{}", row.subject(""), changes(row.event));
         let since = time(row.integer("recorded_at_ms"));
         vec![row.integer("id").to_string(), since, row.text("agent").into(), wants, words]
     });

@@ -143,9 +143,9 @@ impl<'a> Swarm<'a> {
 
     async fn request(&mut self) -> Result<(), Failure> {
         let agent = self.agent();
-        let index = self.roll(CHANGES.len());
-        let Some(change) = CHANGES.get(index) else { return Ok(()) };
         self.approval_id += 1;
+        // In turn, so that no two of those that are open are the same.
+        let Some(change) = in_turn(&CHANGES, self.approval_id) else { return Ok(()) };
         let sha = format!("{:012x}", self.chance & 0xffff_ffff_ffff);
         let event = json!({
             "kind": "approval_added", "id": self.approval_id, "agent": agent, "approval_kind": "apply_commit",
@@ -176,9 +176,8 @@ impl<'a> Swarm<'a> {
 
     async fn ask(&mut self) -> Result<(), Failure> {
         let asker = self.agent();
-        let index = self.roll(QUESTIONS.len());
-        let Some(asked) = QUESTIONS.get(index) else { return Ok(()) };
         self.question_id += 1;
+        let Some(asked) = in_turn(&QUESTIONS, self.question_id) else { return Ok(()) };
         let event = json!({
             "kind": "question_added", "id": self.question_id, "asker": asker, "question": asked.question,
             "options": asked.options, "multi": asked.multi, "asked_at": now(),
@@ -239,6 +238,10 @@ async fn highest_id(client: &Client, kind: &str) -> Result<i64, Failure> {
         event.get("id").and_then(Value::as_i64).unwrap_or_default()
     });
     Ok(ids.max().unwrap_or(0))
+}
+
+fn in_turn<T>(list: &[T], id: i64) -> Option<&T> {
+    list.get(usize::try_from(id).unwrap_or_default() % list.len().max(1))
 }
 
 fn text<'a>(row: &'a Value, name: &str) -> &'a str {
