@@ -46,27 +46,22 @@ pub(crate) fn run(args: &AppendArgs) -> Result<(), Failure> {
         return print(&mut out, &seqs);
     }
     let lines = read_lines();
-    match &args.key {
-        Some(key) => {
-            let batch = all_of(&lines)?;
-            let seqs = Door::open(&args.place)?.append_lines(&batch, Some(key))?;
-            print(&mut out, &seqs)
-        }
-        None => {
-            let door = Door::open(&args.place)?;
-            let mut kept = None;
-            let mut stored = 0;
-            while let Some(batch) = next_batch(&lines, &mut kept)? {
-                let seqs = door.append_lines(&batch, None).map_err(|failure| match stored {
-                    0 => failure,
-                    _ => failure.within(format_args!("{stored} events were stored, then")),
-                })?;
-                stored += seqs.len();
-                print(&mut out, &seqs)?;
-            }
-            Ok(())
-        }
+    if let Some(key) = &args.key {
+        let batch = all_of(&lines)?;
+        let seqs = Door::open(&args.place)?.append_lines(&batch, Some(key))?;
+        return print(&mut out, &seqs);
     }
+    let door = Door::open(&args.place)?;
+    let (mut kept, mut stored) = (None, 0);
+    while let Some(batch) = next_batch(&lines, &mut kept)? {
+        let seqs = door.append_lines(&batch, None).map_err(|failure| match stored {
+            0 => failure,
+            _ => failure.within(format_args!("{stored} events were stored, then")),
+        })?;
+        stored += seqs.len();
+        print(&mut out, &seqs)?;
+    }
+    Ok(())
 }
 
 fn print(out: &mut Output, seqs: &[i64]) -> Result<(), Failure> {

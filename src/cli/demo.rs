@@ -53,12 +53,10 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
 async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let listener = args.door.bind()?;
-    let (path, folder) = match &args.db {
-        Some(path) => (path.clone(), None),
-        None => {
-            let folder = tempfile::tempdir()?;
-            (folder.path().join("hivelog.db"), Some(folder))
-        }
+    let folder = if args.db.is_none() { Some(tempfile::tempdir()?) } else { None };
+    let temporary = folder.as_ref().map(|folder| folder.path().join("hivelog.db"));
+    let Some(path) = args.db.clone().or(temporary) else {
+        return Err(Failure::failed("there is no place for a temporary file"));
     };
     let mut running = Running::start(Log::open(path, Options::default())?, listener)?;
     introduce(&running, folder.as_ref());

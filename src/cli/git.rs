@@ -114,7 +114,7 @@ fn commit(record: &str) -> Result<Commit, Failure> {
 pub(crate) fn diffs(repo: PathBuf, hashes: Vec<String>) -> mpsc::Receiver<Result<Diff, Failure>> {
     let (send, receive) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
-        if let Err(failure) = read_diffs(&repo, hashes, &send) {
+        if let Err(failure) = read_diffs(&repo, &hashes, &send) {
             // Nobody may be left to be told.
             let _unheard = send.blocking_send(Err(failure));
         }
@@ -124,7 +124,7 @@ pub(crate) fn diffs(repo: PathBuf, hashes: Vec<String>) -> mpsc::Receiver<Result
 
 type Taker = mpsc::Sender<Result<Diff, Failure>>;
 
-fn read_diffs(repo: &Path, hashes: Vec<String>, send: &Taker) -> Result<(), Failure> {
+fn read_diffs(repo: &Path, hashes: &[String], send: &Taker) -> Result<(), Failure> {
     let mut command = git(repo);
     command.args(["diff-tree", "--stdin", "--always", "--root", "--diff-merges=first-parent", "--patch"]);
     command.args(["--no-ext-diff", "--no-textconv", "--no-color", "--full-index", "--find-renames"]);
@@ -134,10 +134,10 @@ fn read_diffs(repo: &Path, hashes: Vec<String>, send: &Taker) -> Result<(), Fail
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Failure::failed("git has no pipes"));
     };
-    let names = hashes.clone();
+    let names = hashes.to_vec();
     // A thread of its own: git reads the next name only when its last diff was taken.
     let asking = std::thread::spawn(move || names.iter().all(|name| writeln!(stdin, "{name}").is_ok()));
-    let read = take_apart(BufReader::with_capacity(64 << 10, stdout), &hashes, send);
+    let read = take_apart(BufReader::with_capacity(64 << 10, stdout), hashes, send);
     end(child, asking, read)
 }
 

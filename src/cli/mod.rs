@@ -1,6 +1,7 @@
 //! The command line: a file per group of verbs, one printer, one table of exit codes.
 
 mod append;
+mod authors;
 mod check;
 mod client;
 mod demo;
@@ -28,10 +29,12 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
 
-/// A persistent event log on SQLite for the dashboards of AI-agent swarms.
+/// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "hivelog",
+    about = "A persistent event log on SQLite for the dashboards of AI-agent swarms",
+    long_about = None,
     version,
     arg_required_else_help = true,
     max_term_width = 100,

@@ -1,20 +1,21 @@
 //! A git repository as a swarm: authors are agents, commits are approvals, and a restart goes on
 //! where it stopped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use crate::cli::authors::agents;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::git::{self, Commit, Diff};
 use crate::cli::output;
 use crate::cli::poster::{self, Piece, Poster};
-use crate::event::{OPERATOR, TTL_WATCHDOG, is_name};
-use crate::limits::{NAME_CHARS_MAX, PAYLOAD_BYTES_MAX};
+use crate::event::OPERATOR;
+use crate::limits::PAYLOAD_BYTES_MAX;
 
 /// How many commits are open at a moment.
 const OPEN: usize = 3;
@@ -248,52 +249,20 @@ const fn escaped_width(character: char) -> usize {
     }
 }
 
-/// The agent of each commit. Distinct authors stay distinct: of two that would have one name, the one
-/// that comes later gets a number.
-fn agents(commits: &[Commit]) -> Vec<String> {
-    let mut taken: HashSet<String> = [OPERATOR, TTL_WATCHDOG].map(String::from).into();
-    let mut names: HashMap<&(String, String), String> = HashMap::new();
-    let mut agents = Vec::with_capacity(commits.len());
-    for commit in commits {
-        let name = names.entry(&commit.author).or_insert_with(|| {
-            let wish = slug(&commit.author);
-            let mut name = wish.clone();
-            for number in 2.. {
-                if taken.insert(name.clone()) {
-                    break;
-                }
-                let ending = format!("-{number}");
-                let room = NAME_CHARS_MAX - ending.len();
-                name = format!("{}{ending}", wish.get(..room).unwrap_or(&wish));
-            }
-            name
-        });
-        agents.push(name.clone());
-    }
-    agents
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A name for an agent, from the author's name or else from the address.
-fn slug((name, address): &(String, String)) -> String {
-    let account = address.split('@').next().unwrap_or_default();
-    [name.as_str(), account]
-        .into_iter()
-        .map(slug_of)
-        .find(|slug| is_name(slug))
-        .unwrap_or_else(|| "author".into())
-}
-
-fn slug_of(text: &str) -> String {
-    let mut slug = String::new();
-    for character in text.chars().flat_map(char::to_lowercase) {
-        if slug.len() >= NAME_CHARS_MAX {
-            break;
-        }
-        if character.is_ascii_alphanumeric() || (matches!(character, '.' | '_') && !slug.is_empty()) {
-            slug.push(character);
-        } else if !slug.is_empty() && !slug.ends_with('-') {
-            slug.push('-');
-        }
+    #[test]
+    fn a_long_diff_is_cut_where_it_fits() {
+        let text = "+\"quoted\"\n".repeat(1_000);
+        assert_eq!(cut(&text, 20_000, text.len()), text);
+        let short = cut(&text, 5_000, text.len());
+        assert!(escaped_length(&short) <= 5_000 && escaped_length(&short) > 4_800, "{}", short.len());
+        assert!(short.ends_with("of 10000 bytes are shown]\n"), "{short}");
+        assert!(cut(&text, 20_000, 99_999).contains("of 99999 bytes"));
+        let json = serde_json::to_string(&text).expect("JSON");
+        assert_eq!(escaped_length(&text) + 2, json.len());
+        assert_eq!(escaped_length("\0\u{7f}\u{2028}é🐝\t"), 6 + 1 + 3 + 2 + 4 + 2);
     }
-    slug.trim_end_matches('-').to_owned()
 }

@@ -33,7 +33,7 @@ pub(crate) struct ServeArgs {
     /// Ask nobody for a credential
     #[arg(long)]
     no_auth: bool,
-    /// How logs are written on stderr; HIVELOG_LOG says which (default: info)
+    /// How logs are written on stderr; the variable `HIVELOG_LOG` says which (default: info)
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
 }

@@ -105,7 +105,7 @@ impl Live<'_> {
             };
             let event = match next {
                 Some(Ok(event)) => event,
-                Some(Err(error)) => return Ok(End::Broke(has_given, error.to_string())),
+                Some(Err(_)) => return Ok(End::Broke(has_given, "the connection broke".into())),
                 None => return Ok(End::Broke(has_given, "the server ended the stream".into())),
             };
             if std::mem::take(is_told) {

@@ -177,10 +177,10 @@ impl<'a> Swarm<'a> {
     async fn ask(&mut self) -> Result<(), Failure> {
         let asker = self.agent();
         self.question_id += 1;
-        let Some(asked) = in_turn(&QUESTIONS, self.question_id) else { return Ok(()) };
+        let Some(wanted) = in_turn(&QUESTIONS, self.question_id) else { return Ok(()) };
         let event = json!({
-            "kind": "question_added", "id": self.question_id, "asker": asker, "question": asked.question,
-            "options": asked.options, "multi": asked.multi, "asked_at": now(),
+            "kind": "question_added", "id": self.question_id, "asker": asker, "question": wanted.question,
+            "options": wanted.options, "multi": wanted.multi, "asked_at": now(),
         });
         if self.post(&event).await? == Taken::Yes {
             self.questions.push_back(event);

@@ -102,7 +102,7 @@ async fn follow_server(live: &mut Live<'_>, out: &mut Output) -> Result<(), Fail
     let mut is_live = false;
     live.run(|given| {
         match given {
-            Given::Event(line) => out.event(&line)?,
+            Given::Event(event) => out.event(&event)?,
             Given::CaughtUp => {
                 is_live = true;
                 out.flush()?;
