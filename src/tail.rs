@@ -84,9 +84,11 @@ impl Tail {
     }
 
     fn look(&self, after: Seq) -> Option<Woken> {
+        // Before the head: what was published before the close is told before it.
+        let is_closed = self.is_closed();
         if self.head() > after {
             Some(Woken::More)
-        } else if self.is_closed() {
+        } else if is_closed {
             Some(Woken::Closed)
         } else {
             None

@@ -135,7 +135,7 @@ fn view_rows(
         }
         let kind = row.get_ref(2)?.as_str()?;
         let payload = row.get_ref(3)?.as_bytes()?;
-        wire::envelope(out, Seq::clamped(row.get(0)?), row.get(1)?, kind, payload);
+        wire::envelope(out, (Seq::clamped(row.get(0)?), row.get(1)?), kind, None, payload);
         // The envelope's closing brace makes room for what has become of it.
         out.pop();
         rest(row, out)?;

@@ -8,21 +8,20 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use axum_extra::extract::{Query, QueryRejection};
 use futures_util::stream;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::params::{Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Door, Shared, json};
 use crate::limits::PAGE_EVENTS;
 use crate::log::activity::{self, Activity, Bucket};
 use crate::log::range::{Lines, Page, Pager};
-use crate::query::{Filter, Order, Range, check_limit, parse_time, parse_wait};
-use crate::row::Style;
+use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
 use crate::seq::Seq;
 use crate::store::readers::Lane;
 use crate::wire;
@@ -31,23 +30,22 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(history)).routes(routes!(event)).routes(routes!(histogram))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+/// The query of a page.
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
 struct Asked {
     /// Only events after this seq.
-    after: Option<String>,
+    after: Option<i64>,
     /// Only events before this seq.
-    before: Option<String>,
+    before: Option<i64>,
     /// Events on the page: 1 to 10,000, 200 by default.
-    limit: Option<String>,
+    limit: Option<i64>,
     /// `asc` (the default) or `desc`.
     order: Option<String>,
     /// Only these kinds; may be repeated.
-    #[serde(default)]
     kind: Vec<String>,
     /// Only events that concern one of these agents; may be repeated.
-    #[serde(default)]
     agent: Vec<String>,
     /// Only events recorded at or after this time: unix seconds or RFC 3339.
     since: Option<String>,
@@ -57,36 +55,28 @@ struct Asked {
     wait: Option<String>,
 }
 
-impl Asked {
-    fn range(&self) -> Result<(Range, Option<usize>, Duration), Refusal> {
-        let limit = self.limit.as_deref().map(|text| number("limit", text)).transpose()?;
-        let limit = limit.map(|limit| check_limit(usize::try_from(limit).unwrap_or(0))).transpose()?;
-        let range = Range {
-            after: self.after.as_deref().map(|text| number("after", text)).transpose()?,
-            before: self.before.as_deref().map(|text| number("before", text)).transpose()?,
-            limit: limit.unwrap_or(PAGE_EVENTS),
-            order: self.order.as_deref().map_or(Ok(Order::Asc), str::parse)?,
-            filter: filter(&self.kind, &self.agent)?,
-            since_ms: self.since.as_deref().map(|text| parse_time("since", text)).transpose()?,
-            until_ms: self.until.as_deref().map(|text| parse_time("until", text)).transpose()?,
-        };
-        let wait = self.wait.as_deref().map_or(Ok(Duration::ZERO), parse_wait)?;
-        Ok((range, limit, wait))
-    }
+/// What a page is asked for: the range, the limit where one was given, the wait.
+fn asked(mut params: Params) -> Result<(Range, Option<usize>, Duration), Refusal> {
+    let limit = params
+        .read("limit", |text| check_limit(usize::try_from(number("limit", text)?).unwrap_or(usize::MAX)))?;
+    let range = Range {
+        after: params.read("after", |text| number("after", text))?,
+        before: params.read("before", |text| number("before", text))?,
+        limit: limit.unwrap_or(PAGE_EVENTS),
+        order: params.read("order", str::parse)?.unwrap_or_default(),
+        filter: filter(&mut params)?,
+        since_ms: params.read("since", |text| parse_time("since", text))?,
+        until_ms: params.read("until", |text| parse_time("until", text))?,
+    };
+    let wait = params.read("wait", parse_wait)?.unwrap_or_default();
+    params.end()?;
+    Ok((range, limit, wait))
 }
 
-pub(super) fn filter(kinds: &[String], agents: &[String]) -> Result<Filter, Refusal> {
+pub(super) fn filter(params: &mut Params) -> Result<Filter, Refusal> {
+    let kinds = params.all("kind");
     let filter = kinds.iter().try_fold(Filter::default(), |filter, kind| filter.kind(kind))?;
-    agents.iter().try_fold(filter, |filter, agent| filter.agent(agent))
-}
-
-/// A whole number without a sign.
-fn number(field: &str, text: &str) -> Result<i64, Refusal> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    plain
-        .then(|| text.parse().ok())
-        .flatten()
-        .ok_or_else(|| Refusal::invalid(field, "is not a whole number from 0 to 2^63-1"))
+    params.all("agent").iter().try_fold(filter, |filter, agent| filter.agent(agent))
 }
 
 /// A page of history.
@@ -118,10 +108,9 @@ struct PageOnWire {
 async fn history(
     State(door): State<Shared>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    params: Params,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked?;
-    let (range, limit, wait) = asked.range().map_err(|refusal| Problem::query(refusal.into()))?;
+    let (range, limit, wait) = asked(params).map_err(|refusal| Problem::query(refusal.into()))?;
     if wants_lines(&headers) {
         return Ok(lines(door, range, limit));
     }
@@ -159,7 +148,7 @@ async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Err
 }
 
 async fn one_page(door: &Door, range: Range) -> Result<Page, Error> {
-    let mut pager = Pager::new(door.log.id(), range, Style::Array)?;
+    let mut pager = Pager::new(door.log.id(), range, false)?;
     loop {
         // One slice at a time holds a place among the scans, so that long scans take turns.
         let (turned, page) = door
@@ -275,16 +264,28 @@ async fn event(
     row.map(|row| json(row.line())).ok_or_else(Problem::not_found)
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+/// The query of a histogram.
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
 struct AskedActivity {
     /// Where the histogram begins: unix seconds or RFC 3339. By default at the first event.
     since: Option<String>,
     /// Where it ends. By default now.
     until: Option<String>,
     /// How many buckets: 1 to 1000, 60 by default.
-    buckets: Option<String>,
+    buckets: Option<i64>,
+}
+
+fn asked_activity(mut params: Params) -> Result<Activity, Refusal> {
+    let buckets = params.read("buckets", |text| number("buckets", text))?.unwrap_or(60);
+    let asked = Activity {
+        since_ms: params.read("since", |text| parse_time("since", text))?,
+        until_ms: params.read("until", |text| parse_time("until", text))?,
+        buckets: usize::try_from(buckets).unwrap_or(usize::MAX),
+    };
+    params.end()?;
+    Ok(asked)
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -300,20 +301,8 @@ struct Histogram {
         (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn histogram(
-    State(door): State<Shared>,
-    asked: Result<Query<AskedActivity>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(asked) = asked?;
-    let read = || -> Result<Activity, Refusal> {
-        let buckets = asked.buckets.as_deref().map_or(Ok(60), |text| number("buckets", text))?;
-        Ok(Activity {
-            since_ms: asked.since.as_deref().map(|text| parse_time("since", text)).transpose()?,
-            until_ms: asked.until.as_deref().map(|text| parse_time("until", text)).transpose()?,
-            buckets: usize::try_from(buckets).unwrap_or(usize::MAX),
-        })
-    };
-    let asked = read().map_err(|refusal| Problem::query(refusal.into()))?;
+async fn histogram(State(door): State<Shared>, params: Params) -> Result<Response, Problem> {
+    let asked = asked_activity(params).map_err(|refusal| Problem::query(refusal.into()))?;
     let now_ms = door.log.shared().clock.now_ms();
     let read = move |conn: &rusqlite::Connection| activity::activity(conn, asked, now_ms);
     let buckets = door.log.shared().readers.run(Lane::Point, read).await.map_err(Problem::query)?;

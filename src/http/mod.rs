@@ -3,6 +3,7 @@
 mod append;
 mod history;
 mod ops;
+mod params;
 mod problem;
 mod serve;
 mod socket;

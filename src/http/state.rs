@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum_extra::extract::{Query, QueryRejection};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::params::{Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
 use crate::log::snapshot;
@@ -19,12 +19,21 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(state))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+/// The query of a snapshot.
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
 struct Asked {
     /// The board as it stood at this seq.
-    at: Option<String>,
+    at: Option<i64>,
+}
+
+fn asked(mut params: Params) -> Result<Option<Seq>, Refusal> {
+    let at = params.read("at", |text| {
+        Seq::new(number("at", text)?).ok_or_else(|| Refusal::invalid("at", "is above the last possible seq"))
+    })?;
+    params.end()?;
+    Ok(at)
 }
 
 /// A snapshot. A row is its opening event as on the wire plus what has become of it.
@@ -52,14 +61,9 @@ struct SnapshotOnWire {
         (status = 503, description = "another past board is being folded, or this one took too long", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn state(
-    State(door): State<Shared>,
-    headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(asked) = asked?;
-    if let Some(at) = asked.at {
-        return past(&door, &at).await;
+async fn state(State(door): State<Shared>, headers: HeaderMap, params: Params) -> Result<Response, Problem> {
+    if let Some(at) = asked(params).map_err(|refusal| Problem::query(refusal.into()))? {
+        return past(&door, at).await;
     }
     let log_id = door.log.id();
     let readers = &door.log.shared().readers;
@@ -73,10 +77,7 @@ async fn state(
     Ok(tagged(json(snapshot.json()), &version))
 }
 
-async fn past(door: &Shared, at: &str) -> Result<Response, Problem> {
-    let plain = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());
-    let seq = plain.then(|| at.parse().ok().and_then(Seq::new)).flatten();
-    let seq = seq.ok_or_else(|| Problem::query(Refusal::invalid("at", "is not a seq").into()))?;
+async fn past(door: &Shared, seq: Seq) -> Result<Response, Problem> {
     let _turn = door.past.try_acquire().map_err(|_| Error::Occupied)?;
     let log_id = door.log.id();
     let read = move |conn: &rusqlite::Connection| snapshot::at(conn, log_id, seq);

@@ -9,15 +9,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
-use axum_extra::extract::{Query, QueryRejection};
 use futures_util::stream;
-use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::error::Error;
+use crate::error::{Error, Refusal};
+use crate::http::params::Params;
 use crate::http::problem::Problem;
 use crate::http::{Shared, history};
 use crate::limits::{HEARTBEAT, RETRY_MS};
@@ -32,17 +31,16 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(follow))
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+/// The query of a stream.
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
 struct Asked {
     /// Where to go on: a cursor (`<log id>-<seq>`) or a seq. `Last-Event-ID` wins over it.
     after: Option<String>,
     /// Only these kinds; may be repeated.
-    #[serde(default)]
     kind: Vec<String>,
     /// Only events that concern one of these agents; may be repeated.
-    #[serde(default)]
     agent: Vec<String>,
 }
 
@@ -63,12 +61,13 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 async fn follow(
     State(door): State<Shared>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    mut params: Params,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked?;
-    let filter =
-        history::filter(&asked.kind, &asked.agent).map_err(|refusal| Problem::query(refusal.into()))?;
-    let start = start(&headers, asked.after.as_deref())?;
+    let query = |refusal: Refusal| Problem::query(refusal.into());
+    let filter = history::filter(&mut params).map_err(query)?;
+    let after = params.one("after").map_err(query)?;
+    params.end().map_err(query)?;
+    let start = start(&headers, after.as_deref())?;
     let shared = Arc::clone(door.log.shared());
     let begin = shared.readers.run(Lane::Point, look_at_store).await?;
     let feed = Feed::begin(shared, start, begin);

@@ -133,6 +133,8 @@ fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, F
     let Some(step) = record.event.as_ref().and_then(board::step) else {
         return Ok(Ok(turn.insert(record, None)?));
     };
+    // A refusal tells the event that won, which may be one of this very transaction.
+    turn.flush()?;
     let others = match board::decide(turn.conn, step, record.payload.len())? {
         Ok(others) => others,
         Err(refusal) => return Ok(Err(refusal)),

@@ -296,7 +296,7 @@ impl Log {
     /// # Errors
     /// [`Error::Refused`] for a question that no page can answer, [`Error::Storage`].
     pub fn range(&self, range: &Range) -> Result<Page, Error> {
-        let mut pager = Pager::new(self.id(), range.clone(), Style::Array)?;
+        let mut pager = Pager::new(self.id(), range.clone(), true)?;
         loop {
             let page = self.inner.shared.readers.with(|conn| pager.slice(conn))?;
             if let Some(page) = page {
@@ -467,7 +467,7 @@ fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
                 seq: row.seq,
                 recorded_at_ms: row.recorded_at_ms,
                 kind: &row.record.kind,
-                agents: row.agents.as_deref().unwrap_or(&row.record.agents),
+                agents: row.agents(),
                 payload: row.record.payload.as_bytes(),
             });
         }

@@ -18,7 +18,7 @@ use crate::seq::{LogId, Seq};
 use crate::store::keys::{self, Known};
 use crate::store::open::{self, Durability};
 use crate::store::readers::at_one_moment;
-use crate::store::rows::{self, Stretch};
+use crate::store::rows::{self, NewRow, Stretch};
 use crate::store::{meta, reading};
 
 /// The first line of an export: which log it is of, and how far it goes.
@@ -323,8 +323,14 @@ impl Intake<'_> {
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        let row = (&*record.kind, agents.as_str(), &*record.payload);
-        rows::insert(self.conn, Some(imported.seq), imported.recorded_at_ms, row).map_err(failed)?;
+        let row = NewRow {
+            seq: imported.seq,
+            recorded_at_ms: imported.recorded_at_ms,
+            kind: &record.kind,
+            agents: &agents,
+            payload: &record.payload,
+        };
+        rows::insert(self.conn, std::iter::once(row)).map_err(failed)?;
         if let Some(step) = step {
             board::fold(self.conn, step, imported.seq, record.payload.len()).map_err(failed)?;
             board::count_id(self.conn, step).map_err(failed)?;

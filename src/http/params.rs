@@ -1,0 +1,66 @@
+//! The query of a request, read strictly.
+//!
+//! A key that nobody asked for is an error, as is a second value where one is meant; an empty value is
+//! a value and not an absence.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum_extra::extract::Query;
+
+use crate::error::Refusal;
+use crate::http::problem::Problem;
+
+/// The pairs of a query that were not read yet.
+#[derive(Debug)]
+pub(super) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// Takes every value of a key that may be repeated.
+    pub(super) fn all(&mut self, name: &str) -> Vec<String> {
+        self.0.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// Takes the one value of a key.
+    pub(super) fn one(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        let mut values = self.all(name);
+        match (values.pop(), values.pop()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Refusal::invalid(name, "is given twice")),
+        }
+    }
+
+    /// Takes the one value of a key and reads it.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        self.one(name)?.as_deref().map(read).transpose()
+    }
+
+    /// Refuses what nobody took.
+    pub(super) fn end(self) -> Result<(), Refusal> {
+        match self.0.first() {
+            Some((key, _)) => Err(Refusal::invalid(key, "is not a parameter of this call")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a whole number without a sign.
+pub(super) fn number(field: &str, text: &str) -> Result<i64, Refusal> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| Refusal::invalid(field, "is not a whole number from 0 to 2^63-1"))
+}
