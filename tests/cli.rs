@@ -163,6 +163,7 @@ fn what_is_asked_wrongly_exits_with_2() {
         assert.stderr(predicate::str::is_empty().not());
     }
     hivelog(&["nonsense"]).assert().code(2).stdout("");
+    place.run(&["history", "--limit", "\u{1b}[31m"]).assert().code(2).stderr(contains("\u{1b}").not());
     hivelog(&[]).assert().code(2);
     assert_eq!(stdout(&mut place.run(&["history"])).lines().count(), 1, "nothing was stored");
 }
@@ -524,6 +525,56 @@ fn tail_follows_the_file_and_the_server() {
         tail.wait().expect("an end");
     }
     assert_eq!(server.stop(rustix::process::Signal::INT), Some(0));
+}
+
+#[test]
+fn tail_says_when_it_cannot_go_on_from_where_it_stood() {
+    let place = Place::new();
+    let server = Server::start(&["serve"], &place.db());
+    place.append(SENT);
+    for (cursor, reason) in [("0123456789abcdef-0", "other_log"), ("99", "future")] {
+        let said = format!("reset ({reason}): what follows begins after seq 1");
+        let args = ["tail", "--after", cursor];
+        place.run(&args).assert().success().stdout("").stderr(contains(said.as_str()));
+        hivelog(&args).args(["--url", &server.url]).assert().success().stdout("").stderr(contains(said));
+    }
+}
+
+#[test]
+fn many_commands_append_to_one_file() {
+    let place = Place::new();
+    let children: Vec<Child> = (0..12)
+        .map(|_| {
+            let mut command = process(&["append", SENT, "--db"]);
+            command.arg(place.db()).stdout(Stdio::null()).spawn().expect("a process")
+        })
+        .collect();
+    for mut child in children {
+        assert_eq!(child.wait().expect("an end").code(), Some(0));
+    }
+    assert_eq!(stdout(&mut place.run(&["history"])).lines().count(), 12);
+}
+
+#[test]
+fn another_writer_ends_the_server_with_the_reason() {
+    let place = Place::new();
+    let mut command = process(&["serve", "--listen", "127.0.0.1:0", "--db"]);
+    let mut child =
+        command.arg(place.db()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a server");
+    let mut first = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("its stdout"));
+    out.read_line(&mut first).expect("its first line");
+    let conn = hivelog::rusqlite::Connection::open(place.db()).expect("the file");
+    conn.execute(
+        "INSERT INTO events (recorded_at_ms, kind, agents, payload) VALUES (1, 'a.b', '', '{}')",
+        [],
+    )
+    .expect("a foreign row");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let last = said.lines().last().expect("a last line");
+    assert!(last.starts_with("hivelog: the log takes no more appends: another program wrote"), "{said}");
 }
 
 #[test]

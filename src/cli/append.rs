@@ -3,7 +3,6 @@
 use std::io::{BufRead, Read as _, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::value::RawValue;
@@ -11,13 +10,10 @@ use serde_json::value::RawValue;
 use crate::cli::client::{Client, JSON, NDJSON};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output};
-use crate::cli::place::Place;
+use crate::cli::place::{Place, open_to_write};
 use crate::error::Refusal;
 use crate::limits::{BATCH_EVENTS_MAX, BODY_BYTES_MAX};
 use crate::{Command, Draft, Error, Log, Options};
-
-/// How long a file is waited for whose holder has not said yet where it serves.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(crate) struct AppendArgs {
@@ -88,17 +84,11 @@ impl Door {
     /// The file's server if one holds it, else the file itself. Trying to open it is the question:
     /// between a look at the lock and the opening another process could come.
     fn of_file(place: &Place, path: &Path) -> Result<Self, Failure> {
-        let until = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match Log::open(path, Options::default()) {
-                Ok(log) => return Ok(Self::File(log)),
-                Err(Error::Locked { url: Some(url), .. }) => return Self::server(place.client(&url)?),
-                Err(error @ Error::Locked { .. }) if Instant::now() >= until => {
-                    return Err(Failure::later(error));
-                }
-                Err(Error::Locked { .. }) => std::thread::sleep(Duration::from_millis(50)),
-                Err(error) => return Err(error.into()),
-            }
+        match open_to_write(path, &Options::default()) {
+            Ok(log) => Ok(Self::File(log)),
+            Err(Error::Locked { url: Some(url), .. }) => Self::server(place.client(&url)?),
+            Err(error @ Error::Locked { .. }) => Err(Failure::later(error)),
+            Err(error) => Err(error.into()),
         }
     }
 

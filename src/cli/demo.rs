@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use tempfile::TempDir;
 
+use crate::Options;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
+use crate::cli::place::open_to_write;
 use crate::cli::serve::{Door, Running, Signals, warn_of_no_credentials};
 use crate::cli::{replay, swarm};
-use crate::{Log, Options};
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
@@ -58,7 +59,7 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let Some(path) = args.db.clone().or(temporary) else {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
-    let mut running = Running::start(Log::open(path, Options::default())?, listener)?;
+    let mut running = Running::start(open_to_write(&path, &Options::default())?, listener)?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {

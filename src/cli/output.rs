@@ -125,8 +125,15 @@ pub(crate) fn is_on_terminal() -> bool {
 
 /// Help and version are data; anything else that clap says is talk, with exit code 2.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe behind `--help` is no failure.
-    let _closed = error.print();
+    if error.use_stderr() {
+        // It repeats what was typed, which may come out of a file or a page.
+        for line in error.render().to_string().trim_end().lines() {
+            say(line);
+        }
+    } else {
+        // A closed pipe behind `--help` is no failure.
+        let _closed = error.print();
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 

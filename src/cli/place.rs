@@ -1,13 +1,17 @@
 //! Where the log is that a command means: a file, or a server.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use etcetera::BaseStrategy as _;
 
-use crate::Log;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
+use crate::{Error, Log, Options};
+
+/// How long a file is waited for whose holder does not say where it serves.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The file of a command that works on the file alone.
 #[derive(Args, Debug)]
@@ -48,6 +52,20 @@ impl File {
             make_private(folder)?;
         }
         Ok(path)
+    }
+}
+
+/// Opens the file to write it. Waits a little for a holder that does not say where it serves: it is on
+/// its way to say so, or it is another command that soon is through.
+pub(crate) fn open_to_write(path: &Path, options: &Options) -> Result<Log, Error> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Log::open(path, options.clone()) {
+            Err(Error::Locked { url: None, .. }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 

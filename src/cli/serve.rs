@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
-use crate::cli::place::File;
+use crate::cli::place::{File, open_to_write};
 use crate::http::Access;
 use crate::{Durability, Log, Options};
 
@@ -156,7 +156,8 @@ impl Signals {
 }
 
 fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("HIVELOG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("HIVELOG_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,rusqlite_migration=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error says that a subscriber is there already, which is as good.
     let _started = match format {
@@ -186,11 +187,16 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         Mode::Normal => Durability::Normal,
     };
     let options = args.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
-    let log = Log::open(args.file.path_to_make()?, options.durability(durability))?;
+    let log = open_to_write(&args.file.path_to_make()?, &options.durability(durability))?;
     let mut running = Running::start(log, listener)?;
-    warn_of_no_credentials(&running.url);
+    match args.log_format {
+        LogFormat::Text => warn_of_no_credentials(&running.url),
+        LogFormat::Json => {
+            tracing::warn!(url = running.url, "no credentials: whoever reaches it reads and writes")
+        }
+    }
     if !args.no_auth {
-        say("hivelog: this version has no credentials yet; --no-auth says that you know");
+        tracing::warn!("this version has no credentials yet; --no-auth says that you know");
     }
     tracing::info!(
         url = running.url,
