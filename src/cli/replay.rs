@@ -1,0 +1,268 @@
+//! A git repository as a swarm: authors are agents, commits are approvals, and a restart goes on
+//! where it stopped.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::cli::authors::agents;
+use crate::cli::client::Client;
+use crate::cli::failure::Failure;
+use crate::cli::git::{self, Commit, Diff};
+use crate::cli::output;
+use crate::cli::poster::{self, Piece, Poster};
+use crate::event::OPERATOR;
+use crate::limits::PAYLOAD_BYTES_MAX;
+
+/// How many commits are open at a moment.
+const OPEN: usize = 3;
+/// Approvals whose ids a restart has to know: those still open, and those that it posts again.
+const KNOWN: usize = 2 * OPEN + 1;
+/// Digits of a commit's short name.
+const SHORT: usize = 12;
+/// Room in one event for all but its diff and its message.
+const ENVELOPE_BYTES: usize = 8 << 10;
+/// Text of a commit message that is kept.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Text of a subject that is sent as a message.
+const SUBJECT_BYTES_MAX: usize = 4 << 10;
+
+/// A repository, ready to be replayed.
+struct Story {
+    commits: Vec<Commit>,
+    agents: Vec<String>,
+}
+
+/// How far a replay into this file got before.
+#[derive(Default)]
+struct Past {
+    /// The ids that the newest commits in it have, by their place in the story.
+    ids: BTreeMap<usize, i64>,
+    /// The highest id of any approval seen.
+    id_max: i64,
+}
+
+/// Replays the repository through the public API.
+pub(crate) async fn play(
+    client: &Client,
+    repo: &Path,
+    rate: f64,
+    limit: Option<usize>,
+) -> Result<(), Failure> {
+    let folder = repo.to_owned();
+    let commits =
+        tokio::task::spawn_blocking(move || git::commits(&folder)).await.map_err(Failure::failed)??;
+    let agents = agents(&commits);
+    let story = Story { commits, agents };
+    let past = past(client, &story).await?;
+    let newest = past.ids.last_key_value().map(|(index, id)| (*index, *id));
+    let begin = newest.map_or(0, |(index, _)| (index + 1).saturating_sub(OPEN));
+    let played = newest.map_or(0, |(index, _)| index + 1);
+    let end = limit.unwrap_or(usize::MAX).clamp(played, story.commits.len().max(played));
+    let begin = begin.max(past.ids.first_key_value().map_or(0, |(index, _)| *index));
+    let id_max = newest.map_or(past.id_max, |(_, id)| id);
+    let mut poster = Poster::new(client.clone(), past.ids, id_max);
+    let hashes = story.commits.iter().take(end).skip(begin).map(|commit| commit.hash.clone()).collect();
+    let mut diffs = git::diffs(repo.to_owned(), hashes);
+    let bar = output::bar("replay");
+    bar.set_length(end as u64);
+    let pause = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
+    let mut due = Instant::now();
+    for index in begin..end {
+        let diff = diffs.recv().await.ok_or_else(|| Failure::failed("git ended before its last diff"))??;
+        let is_again = index < played;
+        if !is_again && !pause.is_zero() {
+            sleep_until(due).await;
+            due = (due + pause).max(Instant::now());
+        }
+        let id = poster.id_of(index);
+        let mut pieces = vec![story.added(index, id, &diff)];
+        pieces.extend(story.messages(index));
+        if let Some(before) = index.checked_sub(OPEN)
+            && let Some(id) = poster.known_id(before)
+        {
+            pieces.push(story.resolved(before, id));
+        }
+        if is_again {
+            poster.repeat(pieces).await?;
+        } else {
+            poster.post(pieces, pause.is_zero()).await?;
+        }
+        bar.set_position(index as u64 + 1);
+    }
+    let rest = (end.saturating_sub(OPEN)..end)
+        .filter_map(|index| poster.known_id(index).map(|id| story.resolved(index, id)))
+        .collect();
+    poster.post(rest, true).await?;
+    poster.flush().await?;
+    bar.finish_and_clear();
+    output::say(format_args!("hivelog: replayed {end} of {} commits", story.commits.len()));
+    Ok(())
+}
+
+/// Finds the newest approvals of the story in the log.
+async fn past(client: &Client, story: &Story) -> Result<Past, Failure> {
+    let places: HashMap<&str, usize> =
+        story.commits.iter().enumerate().map(|(index, commit)| (short(commit), index)).collect();
+    let mut past = Past::default();
+    let mut before: Option<i64> = None;
+    loop {
+        let mut query = vec![("kind", "approval_added".into()), ("order", "desc".into())];
+        // A few at first: where the replay was the last to ask, they are enough.
+        query.push(("limit", before.map_or(4 * KNOWN, |_| 200).to_string()));
+        query.extend(before.map(|seq| ("before", seq.to_string())));
+        let page = poster::patiently(|| super::read::ask(client, &query)).await?;
+        for event in &page.events {
+            let event: Value = serde_json::from_slice(event).map_err(Failure::failed)?;
+            let id = event.get("id").and_then(Value::as_i64).unwrap_or_default();
+            past.id_max = past.id_max.max(id);
+            let name = event.get("sha_short").and_then(Value::as_str).unwrap_or_default();
+            if let Some(index) = places.get(name) {
+                past.ids.entry(*index).or_insert(id);
+            }
+        }
+        let is_enough = past.ids.len() >= KNOWN || past.ids.contains_key(&0);
+        match page.earlier(before) {
+            Some(earlier) if !is_enough => before = Some(earlier),
+            _ => return Ok(past),
+        }
+    }
+}
+
+fn short(commit: &Commit) -> &str {
+    commit.hash.get(..SHORT).unwrap_or(&commit.hash)
+}
+
+impl Story {
+    fn agent(&self, index: usize) -> Option<&String> {
+        self.agents.get(index)
+    }
+
+    fn added(&self, index: usize, id: i64, diff: &Diff) -> Piece {
+        let Some((commit, agent)) = self.commits.get(index).zip(self.agent(index)) else {
+            return Piece::default();
+        };
+        let message = cut(&commit.message, MESSAGE_BYTES_MAX, commit.message.len());
+        let room = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES - escaped_length(&message);
+        piece(
+            index,
+            "approval_added",
+            &commit.hash,
+            "added",
+            json!({
+                "id": id,
+                "agent": agent,
+                "approval_kind": "apply_commit",
+                "sha_short": short(commit),
+                "diff": cut(&diff.text, room, diff.bytes),
+                "description": message,
+            }),
+        )
+    }
+
+    fn resolved(&self, index: usize, id: i64) -> Piece {
+        let Some((commit, agent)) = self.commits.get(index).zip(self.agent(index)) else {
+            return Piece::default();
+        };
+        piece(
+            index,
+            "approval_resolved",
+            &commit.hash,
+            "resolved",
+            json!({
+                "id": id,
+                "agent": agent,
+                "approval_kind": "apply_commit",
+                "sha_short": short(commit),
+                "status": "approved",
+                "resolved_at": commit.at,
+                "description": cut(&commit.subject, SUBJECT_BYTES_MAX, commit.subject.len()),
+                "by": OPERATOR,
+            }),
+        )
+    }
+
+    /// The author tells the author of the next commit, unless that is the same one.
+    fn messages(&self, index: usize) -> Vec<Piece> {
+        let (Some(commit), Some(from), Some(to)) =
+            (self.commits.get(index), self.agent(index), self.agent(index + 1))
+        else {
+            return Vec::new();
+        };
+        if from == to {
+            return Vec::new();
+        }
+        let body = cut(&commit.subject, SUBJECT_BYTES_MAX, commit.subject.len());
+        let message = json!({"from": from, "to": to, "body": body, "at": commit.at});
+        let told = |kind| piece(index, kind, &commit.hash, kind, message.clone());
+        vec![told("sent"), told("delivered")]
+    }
+}
+
+fn piece(index: usize, kind: &str, hash: &str, what: &str, payload: Value) -> Piece {
+    let mut event = match payload {
+        Value::Object(event) => event,
+        _ => Map::new(),
+    };
+    event.insert("kind".into(), kind.into());
+    event.insert("key".into(), format!("git:{hash}:{what}").into());
+    Piece { index, event }
+}
+
+/// As much of the text as takes `room` bytes in JSON, up to the end of a line, and a mark where it is
+/// cut. `whole` is the length of the text that it is the beginning of.
+fn cut(text: &str, room: usize, whole: usize) -> String {
+    if text.len() >= whole && escaped_length(text) <= room {
+        return text.to_owned();
+    }
+    // A mark of 80 characters fits in here, whatever the numbers in it.
+    let mut rest = room.saturating_sub(96);
+    let mut end = 0;
+    for (start, character) in text.char_indices() {
+        let length = escaped_width(character);
+        if length > rest {
+            break;
+        }
+        rest -= length;
+        end = start + character.len_utf8();
+    }
+    let kept = text.get(..end).unwrap_or_default();
+    let kept = kept.rfind('\n').and_then(|line_end| kept.get(..=line_end)).unwrap_or(kept);
+    let divider = if kept.is_empty() || kept.ends_with('\n') { "" } else { "\n" };
+    // A line that begins so is a remark to whatever reads a diff.
+    format!("{kept}{divider}\\ [cut by the replay: {} of {whole} bytes are shown]\n", kept.len())
+}
+
+fn escaped_length(text: &str) -> usize {
+    text.chars().map(escaped_width).sum()
+}
+
+/// The bytes of a character in a JSON string.
+const fn escaped_width(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => character.len_utf8(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_diff_is_cut_where_it_fits() {
+        let text = "+\"quoted\"\n".repeat(1_000);
+        assert_eq!(cut(&text, 20_000, text.len()), text);
+        let short = cut(&text, 5_000, text.len());
+        assert!(escaped_length(&short) <= 5_000 && escaped_length(&short) > 4_800, "{}", short.len());
+        assert!(short.ends_with("of 10000 bytes are shown]\n"), "{short}");
+        assert!(cut(&text, 20_000, 99_999).contains("of 99999 bytes"));
+        let json = serde_json::to_string(&text).expect("JSON");
+        assert_eq!(escaped_length(&text) + 2, json.len());
+        assert_eq!(escaped_length("\0\u{7f}\u{2028}é🐝\t"), 6 + 1 + 3 + 2 + 4 + 2);
+    }
+}
