@@ -67,20 +67,18 @@ impl Failure {
 
     /// The same failure with words before its text.
     pub(crate) fn within(self, place: impl Display) -> Self {
-        match self {
-            Self::Said { code, text, winner } => {
-                Self::Said { code, text: format!("{place}: {text}"), winner }
-            }
-            other => other,
+        if let Self::Said { code, text, winner } = self {
+            return Self::Said { code, text: format!("{place}: {text}"), winner };
         }
+        self
     }
 
     /// What a file that is no export, or a bad line of one, ends with: the input is wrong, not the call.
     pub(crate) fn of_input(error: Error) -> Self {
-        match error {
-            Error::Refused(refusal) => Self::failed(refusal),
-            other => other.into(),
+        if let Error::Refused(refusal) = error {
+            return Self::failed(refusal);
         }
+        error.into()
     }
 
     /// Tells people and scripts.
@@ -126,12 +124,15 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let is_transient = error.is_transient();
-        match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::NotFound(_) | Error::Gone { .. } => Self::not_found(error),
-            other if is_transient => Self::later(other),
-            other => Self::failed(other),
+        if error.is_transient() {
+            return Self::later(error);
         }
+        if let Error::Refused(refusal) = error {
+            return refusal.into();
+        }
+        if matches!(error, Error::NotFound(_) | Error::Gone { .. }) {
+            return Self::not_found(error);
+        }
+        Self::failed(error)
     }
 }
