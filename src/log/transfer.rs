@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::log::local::hash;
 use crate::row::{Builder, Style};
 use crate::seq::{LogId, Seq};
+use crate::store::inspect::Bracket;
 use crate::store::keys::{self, Known};
 use crate::store::open::{self, Durability};
 use crate::store::readers::at_one_moment;
@@ -183,17 +184,17 @@ pub fn import(
     let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
     let mut intake =
         Intake { conn, floor: header.floor, last: resumed, last_ms: opened.last_ms, new: 0, known: 0 };
-    execute(conn, "BEGIN IMMEDIATE")?;
+    bracket(conn, Bracket::Begin)?;
     while let Some(text) = lines.next()? {
         intake.line(text).map_err(|error| lines.located(error))?;
         if intake.new > 0 && intake.new.is_multiple_of(IMPORT_CHUNK) {
-            execute(conn, "COMMIT")?;
+            bracket(conn, Bracket::Commit)?;
             crate::store::checkpoint::passive(conn).map_err(|error| reading(&error))?;
             progress(intake.new + intake.known, total);
-            execute(conn, "BEGIN IMMEDIATE")?;
+            bracket(conn, Bracket::Begin)?;
         }
     }
-    execute(conn, "COMMIT")?;
+    bracket(conn, Bracket::Commit)?;
     let (new, known) = (intake.new, intake.known);
     let log_id = end(conn, &header)?;
     progress(total, total);
@@ -210,10 +211,10 @@ fn begin(conn: &Connection, source: LogId, head: Seq) -> Result<Seq, Error> {
             Err(Refusal::shape("the file holds a log already: import into a new one").into())
         }
         None => {
-            execute(conn, "BEGIN IMMEDIATE")?;
+            bracket(conn, Bracket::Begin)?;
             meta::set_text(conn, "importing", source.as_str()).map_err(failed)?;
             meta::remove(conn, "log_id").map_err(failed)?;
-            execute(conn, "COMMIT")?;
+            bracket(conn, Bracket::Commit)?;
             Ok(Seq::ZERO)
         }
     }
@@ -224,7 +225,7 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     let failed = |error: rusqlite::Error| reading(&error);
     let (head, floor) = (Seq::clamped(header.seq), Seq::clamped(header.floor));
     let log_id = LogId::mint().map_err(|error| Error::Storage(error.to_string().into()))?;
-    execute(conn, "BEGIN IMMEDIATE")?;
+    bracket(conn, Bracket::Begin)?;
     rows::set_head(conn, head).map_err(failed)?;
     meta::set_integer(conn, "floor", floor.get()).map_err(failed)?;
     meta::set_integer(conn, "board_floor", header.board_floor).map_err(failed)?;
@@ -234,14 +235,14 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     let count = rows::count_above(conn, floor).map_err(failed)?;
     let due = head.get() - floor.get();
     if count != due {
-        execute(conn, "ROLLBACK")?;
+        bracket(conn, Bracket::RollBack)?;
         let detail =
             format!("the export is cut off: {count} of {due} events are here; call again with all of it");
         return Err(Refusal::shape(detail).into());
     }
     meta::set_text(conn, "log_id", log_id.as_str()).map_err(failed)?;
     meta::remove(conn, "importing").map_err(failed)?;
-    execute(conn, "COMMIT")?;
+    bracket(conn, Bracket::Commit)?;
     let different = refold::differences(conn, head).map_err(failed)?;
     if different.is_empty() {
         Ok(log_id)
@@ -250,8 +251,8 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     }
 }
 
-fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
-    conn.execute_batch(sql).map_err(|error| reading(&error))
+fn bracket(conn: &Connection, bracket: Bracket) -> Result<(), Error> {
+    bracket.run(conn).map_err(|error| reading(&error))
 }
 
 struct Lines<'a> {

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod fault;
 pub(crate) mod identity;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod meta;

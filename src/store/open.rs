@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::limits::{LOCK_WAIT, WAL_BYTES_KEPT};
 use crate::seq::{LogId, Seq};
 use crate::store::identity::{self, Identity};
-use crate::store::{checkpoint, lock, meta, migrate, readers, reading, rows};
+use crate::store::{checkpoint, inspect, lock, meta, migrate, readers, reading, rows};
 
 /// When an append is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,8 +71,7 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     let failed = |error: rusqlite::Error| reading(&error);
     conn.busy_timeout(LOCK_WAIT).map_err(failed)?;
     readers::harden(conn).map_err(failed)?;
-    let schema: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    identity::check_schema(schema)?;
+    identity::check_schema(inspect::schema(conn).map_err(failed)?)?;
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)).map_err(failed)?;
     let synchronous = match durability {
         Durability::Full => "FULL",
@@ -90,7 +89,7 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     checkpoint::watch(conn);
     migrate::up(conn)?;
     check_triggers(conn)?;
-    let before = Seq::clamped(integer(conn, "SELECT coalesce(max(seq), 0) FROM events")?);
+    let before = rows::last(conn).map_err(failed)?;
     let head = rows::head(conn).map_err(failed)?;
     if before > head {
         return Err(Error::NotALog(format!(
@@ -99,10 +98,6 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     }
     checkpoint::passive(conn).map_err(failed)?;
     Ok(head)
-}
-
-fn integer(conn: &Connection, sql: &str) -> Result<i64, Error> {
-    conn.query_row(sql, [], |row| row.get(0)).map_err(|error| reading(&error))
 }
 
 /// Refuses triggers on our tables that are not ours: they would run with our rights.
@@ -142,10 +137,10 @@ pub(crate) fn readable(path: &Path) -> Result<PathBuf, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(&path, flags).map_err(|error| reading(&error))?;
     readers::harden(&conn).map_err(|error| reading(&error))?;
-    if integer(&conn, "PRAGMA application_id")? != identity::APPLICATION_ID {
+    if inspect::application_id(&conn).map_err(|error| reading(&error))? != identity::APPLICATION_ID {
         return Err(Error::NotALog("the file is not a log".into()));
     }
-    identity::check_schema(integer(&conn, "PRAGMA user_version")?)?;
+    identity::check_schema(inspect::schema(&conn).map_err(|error| reading(&error))?)?;
     Ok(path)
 }
 
