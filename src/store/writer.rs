@@ -4,7 +4,6 @@
 //! are answered: so nobody holds an answer that a reader does not have yet.
 
 use std::cell::{Cell, RefCell};
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use crate::limits::{CHECKPOINT_PAGES, WAL_BYTES_MAX, WRITER_TICK};
 use crate::metrics::Metrics;
 use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
+use crate::store::lock::Held;
 use crate::store::open::{Opened, is_same_file};
 use crate::store::queue::{NotTaken, Queue, Taken};
 use crate::store::{checkpoint, rows};
@@ -201,7 +201,7 @@ impl Drop for Writer {
 struct Work {
     conn: Connection,
     path: PathBuf,
-    lock: Arc<File>,
+    lock: Arc<Held>,
     queue: Arc<Queue>,
     tail: Arc<Tail>,
     metrics: Arc<Metrics>,
@@ -401,7 +401,7 @@ impl Work {
 
     /// Looks whether the file is still the one that was opened, and still ours.
     fn look(&mut self) -> Result<(), String> {
-        if !is_same_file(&self.path, &self.lock) {
+        if !is_same_file(&self.path, self.lock.file()) {
             return Err(format!("{} was removed or replaced", self.path.display()));
         }
         self.check_foreign().or_else(|failure| match self.fault(&failure) {
