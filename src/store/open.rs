@@ -175,9 +175,14 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Device and inode of the file that the path names now.
+pub(crate) fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()
+}
+
 /// Whether the path still names the file behind the descriptor.
 pub(crate) fn is_same_file(path: &Path, file: &File) -> bool {
-    let named = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let named = inode(path);
     let held = file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
     named.is_some() && named == held
 }

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
 use crate::store::lock::Held;
-use crate::store::open::{Opened, is_same_file};
+use crate::store::open::{Opened, beside, inode, is_same_file};
 use crate::store::queue::{NotTaken, Queue, Taken};
 use crate::store::{checkpoint, rows};
 use crate::sync::{Mutex, lock};
@@ -136,9 +136,12 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (poisoned, poison) = watch::channel(None);
         let Opened { conn, lock, path, head, last_ms } = opened;
+        // SQLite makes this file when it opens the database, and keeps it as long as it has it open.
+        let wal = inode(&beside(&path, "-wal"));
         let mut work = Work {
             conn,
             path,
+            wal,
             lock,
             queue: Arc::clone(&queue),
             tail: around.tail,
@@ -201,6 +204,8 @@ impl Drop for Writer {
 struct Work {
     conn: Connection,
     path: PathBuf,
+    /// The WAL that is written to, by device and inode.
+    wal: Option<(u64, u64)>,
     lock: Arc<Held>,
     queue: Arc<Queue>,
     tail: Arc<Tail>,
@@ -403,6 +408,10 @@ impl Work {
     fn look(&mut self) -> Result<(), String> {
         if !is_same_file(&self.path, self.lock.file()) {
             return Err(format!("{} was removed or replaced", self.path.display()));
+        }
+        let wal = beside(&self.path, "-wal");
+        if self.wal.is_some() && inode(&wal) != self.wal {
+            return Err(format!("{} was removed or replaced", wal.display()));
         }
         self.check_foreign().or_else(|failure| match self.fault(&failure) {
             Fault::Stop(reason) => Err(reason),
