@@ -59,11 +59,6 @@ impl Other {
         self.order(&number.to_string()).parse().unwrap()
     }
 
-    /// Lets it open the file as any program does, read it, and close it.
-    pub fn visit(&mut self, path: &Path) -> String {
-        self.order(&format!("visit {}", path.display()))
-    }
-
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -95,14 +90,6 @@ fn process() {
     });
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
-        if let Some(path) = line.strip_prefix("visit ") {
-            let conn = crate::foreign(Path::new(path));
-            let sql = "SELECT count(*) FROM events";
-            let told = conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| error.to_string());
-            conn.close().unwrap();
-            tell(format!("{told:?}"));
-        } else {
-            tell(crate::note(log.as_ref().unwrap(), line.parse().unwrap()).to_string());
-        }
+        tell(crate::note(log.as_ref().unwrap(), line.parse().unwrap()).to_string());
     }
 }
