@@ -13,7 +13,7 @@ pub(crate) mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::draft::{Draft, is_kind};
@@ -119,6 +119,7 @@ struct Inner {
     path: PathBuf,
     durability: Durability,
     kinds: BTreeSet<Box<str>>,
+    closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
 }
@@ -148,16 +149,20 @@ impl Drop for Inner {
 
 impl Inner {
     fn close(&self) {
-        match &self.source {
-            Source::Own { writer, .. } => writer.close(),
-            Source::Foreign(watcher) => watcher.close(),
-        }
-        // After the writer: what it committed last is still shown to followers.
-        self.shared.tail.close();
-        self.shared.readers.close();
-        if matches!(self.source, Source::Own { .. }) {
-            lock::remove_holder(&self.path);
-        }
+        // Once: by the second time the file may be open again, under a word of its own.
+        self.closing.call_once(|| {
+            match &self.source {
+                Source::Own { writer, .. } => writer.close(),
+                Source::Foreign(watcher) => watcher.close(),
+            }
+            // After the writer: what it committed last is still shown to followers.
+            self.shared.tail.close();
+            if matches!(self.source, Source::Own { .. }) {
+                // While the readers still hold the lock.
+                lock::remove_holder(&self.path);
+            }
+            self.shared.readers.close();
+        });
     }
 }
 
@@ -213,6 +218,7 @@ impl Log {
                 path,
                 durability: options.durability,
                 kinds,
+                closing: Once::new(),
                 _folder: folder,
             }),
         })
@@ -248,6 +254,7 @@ impl Log {
                 path,
                 durability: Durability::Full,
                 kinds: kinds.into_iter().map(Into::into).collect(),
+                closing: Once::new(),
                 _folder: None,
             }),
         })

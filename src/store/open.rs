@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::limits::{LOCK_WAIT, WAL_BYTES_KEPT};
 use crate::seq::{LogId, Seq};
 use crate::store::identity::{self, Identity};
+use crate::store::lock::Held;
 use crate::store::{checkpoint, inspect, lock, meta, migrate, readers, reading, rows};
 
 /// When an append is acknowledged.
@@ -43,7 +44,7 @@ const OUR_TRIGGERS: [&str; 2] = ["events_are_never_changed", "events_are_never_d
 /// A file, opened by its one writer.
 pub(crate) struct Opened {
     pub(crate) conn: Connection,
-    pub(crate) lock: Arc<File>,
+    pub(crate) lock: Arc<Held>,
     pub(crate) path: PathBuf,
     pub(crate) head: Seq,
     pub(crate) last_ms: i64,
@@ -169,14 +170,19 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Device and inode of the file that the path names now.
+pub(crate) fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()
+}
+
 /// Whether the path still names the file behind the descriptor.
 pub(crate) fn is_same_file(path: &Path, file: &File) -> bool {
-    let named = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let named = inode(path);
     let held = file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
     named.is_some() && named == held
 }
 
-fn take_lock(path: &Path, create: bool) -> Result<File, Error> {
+fn take_lock(path: &Path, create: bool) -> Result<Held, Error> {
     // Each round either ends or finds that another process put a file in place meanwhile.
     for _ in 0..5 {
         if !path.exists() {
@@ -196,8 +202,8 @@ fn take_lock(path: &Path, create: bool) -> Result<File, Error> {
             return Err(Error::NotALog("the path is a folder".into()));
         }
         let lock = lock::take(path)?;
-        match identity::of(&lock)? {
-            Identity::Log if is_same_file(path, &lock) => return Ok(lock),
+        match identity::of(lock.file())? {
+            Identity::Log if is_same_file(path, lock.file()) => return Ok(lock),
             Identity::Log => {}
             Identity::Empty => {
                 let fresh = build_fresh(path)?;

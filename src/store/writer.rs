@@ -3,7 +3,6 @@
 //! COMMIT, then what was inserted is handed to the log, then the tail is published, then the jobs
 //! are answered: so nobody holds an answer that a reader does not have yet.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +18,8 @@ use crate::limits::{CHECKPOINT_PAGES, WAL_BYTES_MAX, WRITER_TICK};
 use crate::metrics::Metrics;
 use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
-use crate::store::open::{Opened, is_same_file};
+use crate::store::lock::Held;
+use crate::store::open::{Opened, beside, inode, is_same_file};
 use crate::store::queue::{NotTaken, Queue, Taken};
 use crate::store::turn::{Inserted, Job, Turn};
 use crate::store::{checkpoint, rows};
@@ -53,9 +53,12 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (poisoned, poison) = watch::channel(None);
         let Opened { conn, lock, path, head, last_ms } = opened;
+        // SQLite makes this file when it opens the database, and keeps it as long as it has it open.
+        let wal = inode(&beside(&path, "-wal"));
         let mut work = Work {
             conn,
             path,
+            wal,
             lock,
             queue: Arc::clone(&queue),
             tail: around.tail,
@@ -118,7 +121,9 @@ impl Drop for Writer {
 struct Work {
     conn: Connection,
     path: PathBuf,
-    lock: Arc<File>,
+    /// The WAL that is written to, by device and inode.
+    wal: Option<(u64, u64)>,
+    lock: Arc<Held>,
     queue: Arc<Queue>,
     tail: Arc<Tail>,
     metrics: Arc<Metrics>,
@@ -313,8 +318,12 @@ impl Work {
 
     /// Looks whether the file is still the one that was opened, and still ours.
     fn look(&mut self) -> Result<(), String> {
-        if !is_same_file(&self.path, &self.lock) {
+        if !is_same_file(&self.path, self.lock.file()) {
             return Err(format!("{} was removed or replaced", self.path.display()));
+        }
+        let wal = beside(&self.path, "-wal");
+        if self.wal.is_some() && inode(&wal) != self.wal {
+            return Err(format!("{} was removed or replaced", wal.display()));
         }
         self.check_foreign().or_else(|failure| match self.fault(&failure) {
             Fault::Stop(reason) => Err(reason),
