@@ -71,16 +71,13 @@ impl Failure {
             Self::Said { code, text, winner } => {
                 Self::Said { code, text: format!("{place}: {text}"), winner }
             }
-            other => other,
+            other @ (Self::ClosedPipe | Self::Told) => other,
         }
     }
 
     /// What a file that is no export, or a bad line of one, ends with: the input is wrong, not the call.
     pub(crate) fn of_input(error: Error) -> Self {
-        match error {
-            Error::Refused(refusal) => Self::failed(refusal),
-            other => other.into(),
-        }
+        if let Error::Refused(refusal) = error { Self::failed(refusal) } else { error.into() }
     }
 
     /// Tells people and scripts.
@@ -126,12 +123,14 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let is_transient = error.is_transient();
-        match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::NotFound(_) | Error::Gone { .. } => Self::not_found(error),
-            other if is_transient => Self::later(other),
-            other => Self::failed(other),
+        if let Error::Refused(refusal) = error {
+            refusal.into()
+        } else if matches!(error, Error::NotFound(_) | Error::Gone { .. }) {
+            Self::not_found(error)
+        } else if error.is_transient() {
+            Self::later(error)
+        } else {
+            Self::failed(error)
         }
     }
 }

@@ -203,10 +203,7 @@ impl Story {
 }
 
 fn piece(index: usize, kind: &str, hash: &str, what: &str, payload: Value) -> Piece {
-    let mut event = match payload {
-        Value::Object(event) => event,
-        _ => Map::new(),
-    };
+    let mut event = if let Value::Object(event) = payload { event } else { Map::new() };
     event.insert("kind".into(), kind.into());
     event.insert("key".into(), format!("git:{hash}:{what}").into());
     Piece { index, event }

@@ -192,7 +192,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     match args.log_format {
         LogFormat::Text => warn_of_no_credentials(&running.url),
         LogFormat::Json => {
-            tracing::warn!(url = running.url, "no credentials: whoever reaches it reads and writes")
+            tracing::warn!(url = running.url, "no credentials: whoever reaches it reads and writes");
         }
     }
     if !args.no_auth {
