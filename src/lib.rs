@@ -1,4 +1,4 @@
-//! hivelog is a persistent event log in one SQLite file, for the dashboards of AI-agent swarms.
+//! hivelog is a persistent event log in one `SQLite` file, for the dashboards of AI-agent swarms.
 //!
 //! One table is written; everything else is a range of it (history), a fold of it (board, snapshot)
 //! or a wait for its tail (live). Every event is a row whose AUTOINCREMENT id is its [`Seq`].
@@ -35,7 +35,7 @@
 //! # Blocking
 //!
 //! Appending never blocks: the receipt is awaited, or waited for. Reading (`range`, `snapshot`, `get`)
-//! blocks for as long as SQLite takes; in async code call it from a thread for blocking work.
+//! blocks for as long as `SQLite` takes; in async code call it from a thread for blocking work.
 //! Following waits without blocking.
 //!
 //! # Features
@@ -83,5 +83,5 @@ pub use crate::seq::{BadCursor, Cursor, LogId, Seq};
 pub use crate::store::open::Durability;
 pub use crate::tail::Woken;
 
-/// The SQLite bindings that this crate is built with: a second copy in one program cannot be linked.
+/// The `SQLite` bindings that this crate is built with: a second copy in one program cannot be linked.
 pub use rusqlite;

@@ -146,7 +146,7 @@ fn view_rows(
 }
 
 /// A text column as JSON value, or `null`: for members that are pasted as they were stored.
-fn raw<'a>(value: Option<&'a serde_json::value::RawValue>) -> &'a [u8] {
+fn raw(value: Option<&serde_json::value::RawValue>) -> &[u8] {
     value.map_or(b"null", |value| value.get().as_bytes())
 }
 

@@ -26,7 +26,7 @@ pub struct Report {
     pub rows: i64,
     /// The schema of the file.
     pub schema: i64,
-    /// The version of SQLite that read it.
+    /// The version of `SQLite` that read it.
     pub sqlite: String,
     /// The durability that it was last written with.
     pub durability: String,

@@ -35,7 +35,7 @@ use crate::seq::{LogId, Seq};
 use crate::store::open::{self, Durability, Opened};
 use crate::store::readers::Readers;
 use crate::store::rows;
-use crate::store::writer::{Inserted, Surroundings, Writer};
+use crate::store::writer::{Show, Surroundings, Writer};
 use crate::store::{lock, meta, reading};
 use crate::tail::{Tail, Woken};
 
@@ -105,7 +105,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
 }
 
-/// A persistent event log in one SQLite file.
+/// A persistent event log in one `SQLite` file.
 ///
 /// Clones share the same log. It needs no async runtime. Dropping the last clone closes it.
 #[derive(Clone)]
@@ -457,7 +457,7 @@ pub(crate) fn get(conn: &rusqlite::Connection, seq: Seq) -> Result<Option<Row>, 
 }
 
 /// Encodes what was committed, once, for every live reader.
-fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
+fn show(shared: &Arc<Shared>) -> Show {
     let shared = Arc::clone(shared);
     Box::new(move |inserted| {
         let bytes = inserted.iter().map(|row| row.record.payload.len() + 160).sum();

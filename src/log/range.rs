@@ -62,7 +62,7 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
     at_one_moment(conn, |conn| {
         let (head, floor) = (rows::head(conn)?, meta::floor(conn)?);
         let mut after = range.after.unwrap_or(0).max(0);
-        let mut before = range.before.unwrap_or(i64::MAX).min(head.get() + 1);
+        let mut before = range.before.unwrap_or(i64::MAX).clamp(0, head.get() + 1);
         let stretch = |after, before| Stretch { after: Seq::clamped(after), before };
         if let Some(since) = range.since_ms {
             after = after.max(rows::at_or_after(conn, stretch(after, before), since)? - 1);

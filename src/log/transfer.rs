@@ -114,12 +114,11 @@ fn chunk(conn: &Connection, after: Seq, head: Seq) -> Result<(bytes::Bytes, u64,
         std::ops::ControlFlow::Continue(())
     })
     .map_err(|error| reading(&error))?;
-    match failed {
-        Some(error) => Err(reading(&error)),
-        None => {
-            let count = builder.len() as u64;
-            Ok((builder.finish().bytes().clone(), count, upto))
-        }
+    if let Some(error) = failed {
+        Err(reading(&error))
+    } else {
+        let count = builder.len() as u64;
+        Ok((builder.finish().bytes().clone(), count, upto))
     }
 }
 
@@ -128,12 +127,21 @@ fn keys_of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<KeyOfMany>
     let line = |(actor, key, known, recorded_at_ms): (String, String, Known, i64)| KeyOfMany {
         actor,
         key,
-        content_hash: known.content_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        content_hash: hex(&known.content_hash),
         first_seq: known.first.get(),
         last_seq: known.last.get(),
         recorded_at_ms,
     };
     Ok(found.into_iter().map(line).collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What an import did.
@@ -267,10 +275,10 @@ impl Lines<'_> {
     }
 
     fn located(&self, error: Error) -> Error {
-        match error {
-            Error::Refused(refusal) => self.wrong(&refusal.to_string()),
-            other => other,
+        if let Error::Refused(refusal) = error {
+            return self.wrong(&refusal.to_string());
         }
+        error
     }
 }
 

@@ -1,8 +1,8 @@
 //! The lock that makes one process the writer of a file.
 //!
 //! It is `flock` on the database's own inode, so that a symbolic or a hard link to the file meets
-//! the same lock, and it goes with the process. The descriptor stays open as long as SQLite has
-//! the file open in this process: closing a second descriptor of a file drops SQLite's own locks.
+//! the same lock, and it goes with the process. The descriptor stays open as long as `SQLite` has
+//! the file open in this process: closing a second descriptor of a file drops `SQLite`'s own locks.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt as _;

@@ -35,7 +35,7 @@ impl Durability {
     }
 }
 
-/// The oldest SQLite that is trusted: below it, a WAL can be reset under a commit.
+/// The oldest `SQLite` that is trusted: below it, a WAL can be reset under a commit.
 const SQLITE_MIN: i32 = 3_051_003;
 
 const OUR_TRIGGERS: [&str; 2] = ["events_are_never_changed", "events_are_never_deleted"];

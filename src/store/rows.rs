@@ -173,22 +173,19 @@ pub(crate) fn scan(
         return Ok(());
     }
     let bounds = (stretch.after.get(), stretch.before);
-    match filter.rare_kinds() {
-        Some(kinds) => {
-            let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
-            let numbers = [bounds.0, bounds.1];
-            let values = numbers
-                .iter()
-                .map(|number| number as &dyn rusqlite::ToSql)
-                .chain(kinds.iter().map(|kind| kind as &dyn rusqlite::ToSql));
-            walk(&mut statement, rusqlite::params_from_iter(values), filter, true, &mut each)
-        }
-        None => {
-            // Reading the agents costs a tenth of a scan, so they are read where they are asked.
-            let agents = filter.names_agents();
-            let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
-            walk(&mut statement, bounds, filter, agents, &mut each)
-        }
+    if let Some(kinds) = filter.rare_kinds() {
+        let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
+        let numbers = [bounds.0, bounds.1];
+        let values = numbers
+            .iter()
+            .map(|number| number as &dyn rusqlite::ToSql)
+            .chain(kinds.iter().map(|kind| kind as &dyn rusqlite::ToSql));
+        walk(&mut statement, rusqlite::params_from_iter(values), filter, true, &mut each)
+    } else {
+        // Reading the agents costs a tenth of a scan, so they are read where they are asked.
+        let agents = filter.names_agents();
+        let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
+        walk(&mut statement, bounds, filter, agents, &mut each)
     }
 }
 
@@ -241,7 +238,7 @@ const fn plain_sql(order: Order, agents: bool) -> &'static str {
     }
 }
 
-/// One arm for each kind: each comes out of the index in order, and SQLite merges them.
+/// One arm for each kind: each comes out of the index in order, and `SQLite` merges them.
 fn rare_sql(kinds: usize, order: Order) -> String {
     let arms: Vec<String> = (0..kinds)
         .map(|index| {

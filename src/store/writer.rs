@@ -3,7 +3,6 @@
 //! COMMIT, then what was inserted is handed to the log, then the tail is published, then the jobs
 //! are answered: so nobody holds an answer that a reader does not have yet.
 
-use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,7 +14,6 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
-use crate::draft::Record;
 use crate::error::Error;
 use crate::limits::{CHECKPOINT_PAGES, WAL_BYTES_MAX, WRITER_TICK};
 use crate::metrics::Metrics;
@@ -23,117 +21,10 @@ use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
 use crate::store::open::{Opened, is_same_file};
 use crate::store::queue::{NotTaken, Queue, Taken};
-use crate::store::rows::{INSERT_ROWS_MAX, NewRow};
+use crate::store::turn::{Inserted, Job, Turn};
 use crate::store::{checkpoint, rows};
 use crate::sync::{Mutex, lock};
 use crate::tail::Tail;
-
-/// Something to be written.
-///
-/// It may run twice: a fault in a batch rolls everything back and runs each job alone. So it has
-/// no effect outside its transaction until it is answered.
-pub(crate) trait Job: Send {
-    /// Bytes that it holds while it waits.
-    fn weight(&self) -> usize;
-
-    /// When its caller no longer waits; it is then not run at all.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Writes. What the domain refuses is no failure: the job keeps it for its answer.
-    fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure>;
-
-    /// Answers, after the commit was published, or with the reason why there was none.
-    fn answer(self: Box<Self>, outcome: Result<(), Error>);
-}
-
-/// What was inserted in a transaction.
-#[derive(Clone, Debug)]
-pub(crate) struct Inserted {
-    pub(crate) seq: Seq,
-    pub(crate) recorded_at_ms: i64,
-    pub(crate) record: Arc<Record>,
-    /// The agents, where they are more than the record says.
-    pub(crate) agents: Option<Box<str>>,
-}
-
-impl Inserted {
-    /// The names that the event concerns.
-    pub(crate) fn agents(&self) -> &str {
-        self.agents.as_deref().unwrap_or(&self.record.agents)
-    }
-
-    fn as_row(&self) -> NewRow<'_> {
-        NewRow {
-            seq: self.seq,
-            recorded_at_ms: self.recorded_at_ms,
-            kind: &self.record.kind,
-            agents: self.agents(),
-            payload: &self.record.payload,
-        }
-    }
-}
-
-/// One transaction, as a job sees it.
-pub(crate) struct Turn<'a> {
-    pub(crate) conn: &'a Connection,
-    /// The time of the events of this transaction, in milliseconds since 1970.
-    pub(crate) now_ms: i64,
-    head: Cell<Seq>,
-    inserted: RefCell<Vec<Inserted>>,
-    /// How many of them are in the table.
-    flushed: Cell<usize>,
-}
-
-impl Turn<'_> {
-    /// Inserts an event at the next seq. The row may reach the table later, but before anything else
-    /// of this transaction reads it: see [`Turn::flush`].
-    pub(crate) fn insert(&self, record: &Arc<Record>, agents: Option<Box<str>>) -> Result<Seq, Failure> {
-        let seq = self.head.get().next();
-        if seq == self.head.get() {
-            return Err(Failure::Stop("the log has reached its last seq (2^53-1)".into()));
-        }
-        self.head.set(seq);
-        let row = Inserted { seq, recorded_at_ms: self.now_ms, record: Arc::clone(record), agents };
-        let mut inserted = self.inserted.borrow_mut();
-        inserted.push(row);
-        if inserted.len() - self.flushed.get() >= INSERT_ROWS_MAX {
-            drop(inserted);
-            self.flush()?;
-        }
-        Ok(seq)
-    }
-
-    /// Writes the rows that wait: one statement for many rows takes two thirds of the time of many
-    /// statements.
-    pub(crate) fn flush(&self) -> Result<(), Failure> {
-        let inserted = self.inserted.borrow();
-        let waiting = inserted.get(self.flushed.get()..).unwrap_or_default();
-        rows::insert(self.conn, waiting.iter().map(Inserted::as_row))?;
-        self.flushed.set(inserted.len());
-        Ok(())
-    }
-
-    /// Runs several writes of which all or none stay: none where `write` refuses.
-    pub(crate) fn all_or_none<T, R>(
-        &self,
-        write: impl FnOnce() -> Result<Result<T, R>, Failure>,
-    ) -> Result<Result<T, R>, Failure> {
-        self.flush()?;
-        let (head, count) = (self.head.get(), self.inserted.borrow().len());
-        self.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
-        let done = write()?;
-        if done.is_err() {
-            self.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
-            self.head.set(head);
-            self.inserted.borrow_mut().truncate(count);
-            self.flushed.set(count);
-        }
-        self.conn.prepare_cached("RELEASE command")?.execute([])?;
-        Ok(done)
-    }
-}
 
 /// Why a log takes no more appends; empty while it does.
 pub(crate) type Poison = watch::Receiver<Option<Arc<str>>>;
@@ -315,9 +206,9 @@ impl Work {
 
     fn drop_expired(&self, batch: &mut Vec<Box<dyn Job>>) {
         let now = Instant::now();
-        let is_late = |job: &Box<dyn Job>| job.deadline().is_some_and(|deadline| deadline < now);
-        if batch.iter().any(is_late) {
-            let (mut late, kept) = std::mem::take(batch).into_iter().partition(is_late);
+        let is_late = |job: &dyn Job| job.deadline().is_some_and(|deadline| deadline < now);
+        if batch.iter().any(|job| is_late(job.as_ref())) {
+            let (mut late, kept) = std::mem::take(batch).into_iter().partition(|job| is_late(job.as_ref()));
             *batch = kept;
             self.answer_all(&mut late, &Error::Expired);
         }
@@ -358,18 +249,11 @@ impl Work {
 
     fn run_jobs(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(Seq, Vec<Inserted>), Failure> {
         self.check_foreign()?;
-        let turn = Turn {
-            conn: &self.conn,
-            now_ms: self.clock.now_ms().max(self.last_ms),
-            head: Cell::new(self.head),
-            inserted: RefCell::new(Vec::with_capacity(batch.len())),
-            flushed: Cell::new(0),
-        };
+        let turn = Turn::new(&self.conn, self.clock.now_ms().max(self.last_ms), self.head);
         for job in batch {
             job.run(&turn)?;
         }
-        turn.flush()?;
-        Ok((turn.head.get(), turn.inserted.into_inner()))
+        turn.end()
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<usize> {
