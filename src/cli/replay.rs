@@ -251,15 +251,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_diff_is_cut_where_it_fits() {
+    fn a_long_diff_is_cut_where_it_fits() -> Result<(), serde_json::Error> {
         let text = "+\"quoted\"\n".repeat(1_000);
         assert_eq!(cut(&text, 20_000, text.len()), text);
         let short = cut(&text, 5_000, text.len());
         assert!(escaped_length(&short) <= 5_000 && escaped_length(&short) > 4_800, "{}", short.len());
         assert!(short.ends_with("of 10000 bytes are shown]\n"), "{short}");
         assert!(cut(&text, 20_000, 99_999).contains("of 99999 bytes"));
-        let json = serde_json::to_string(&text).expect("JSON");
+        let json = serde_json::to_string(&text)?;
         assert_eq!(escaped_length(&text) + 2, json.len());
         assert_eq!(escaped_length("\0\u{7f}\u{2028}é🐝\t"), 6 + 1 + 3 + 2 + 4 + 2);
+        Ok(())
     }
 }
