@@ -67,17 +67,18 @@ impl Failure {
 
     /// The same failure with words before its text.
     pub(crate) fn within(self, place: impl Display) -> Self {
-        match self {
-            Self::Said { code, text, winner } => {
-                Self::Said { code, text: format!("{place}: {text}"), winner }
-            }
-            other @ (Self::ClosedPipe | Self::Told) => other,
+        if let Self::Said { code, text, winner } = self {
+            return Self::Said { code, text: format!("{place}: {text}"), winner };
         }
+        self
     }
 
     /// What a file that is no export, or a bad line of one, ends with: the input is wrong, not the call.
     pub(crate) fn of_input(error: Error) -> Self {
-        if let Error::Refused(refusal) = error { Self::failed(refusal) } else { error.into() }
+        if let Error::Refused(refusal) = error {
+            return Self::failed(refusal);
+        }
+        error.into()
     }
 
     /// Tells people and scripts.
@@ -123,14 +124,15 @@ impl From<Refusal> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        if let Error::Refused(refusal) = error {
-            refusal.into()
-        } else if matches!(error, Error::NotFound(_) | Error::Gone { .. }) {
-            Self::not_found(error)
-        } else if error.is_transient() {
-            Self::later(error)
-        } else {
-            Self::failed(error)
+        if error.is_transient() {
+            return Self::later(error);
         }
+        if let Error::Refused(refusal) = error {
+            return refusal.into();
+        }
+        if matches!(error, Error::NotFound(_) | Error::Gone { .. }) {
+            return Self::not_found(error);
+        }
+        Self::failed(error)
     }
 }

@@ -1,7 +1,7 @@
 //! The verbs that carry a whole log out of a file and into another.
 
 use std::fs::File as Input;
-use std::io::{BufReader, BufWriter, ErrorKind, Write as _};
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -69,7 +69,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
     drop(out);
     unfinished.as_file().sync_all()?;
     unfinished.persist_noclobber(path).map_err(|error| {
-        if error.error.kind() == ErrorKind::AlreadyExists { taken() } else { error.error.into() }
+        if error.error.kind() == std::io::ErrorKind::AlreadyExists { taken() } else { error.error.into() }
     })?;
     Ok(())
 }
@@ -83,7 +83,8 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
     let imported = if let Some(path) = named(args.from.as_ref()) {
         let file = Input::open(path).map_err(|error| {
             let text = format!("{}: {error}", path.display());
-            if error.kind() == ErrorKind::NotFound { Failure::not_found(text) } else { Failure::failed(text) }
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            if is_missing { Failure::not_found(text) } else { Failure::failed(text) }
         })?;
         let mut input = BufReader::with_capacity(256 << 10, file);
         crate::import(args.file.path_to_make()?, &mut input, &mut progress)
