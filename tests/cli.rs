@@ -1,5 +1,13 @@
 //! The command line as scripts and people meet it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a test says best where it fails by failing there"
+)]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -597,6 +605,12 @@ fn the_scripted_demo_plays_and_goes_on() {
 fn git(repo: &Path, args: &[&str]) {
     let mut command = std::process::Command::new("git");
     command.arg("-C").arg(repo).args(["-c", "user.name=Ada L.", "-c", "user.email=ada@example.org"]);
+    command.args(["-c", "core.fsmonitor=false"]);
+    // In the past, so that what is committed later can be older than this.
+    command.env(
+        "GIT_COMMITTER_DATE",
+        if args.contains(&"Aside") { "2001-01-01T00:00:00Z" } else { "2002-02-02T00:00:00Z" },
+    );
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     assert!(command.args(args).status().expect("git").success(), "{args:?}");
 }
@@ -664,6 +678,35 @@ fn a_replayed_repository_survives_a_kill() {
     }
     assert!(!place.path("trap").exists(), "nothing that the repository names is run");
     place.run(&["check"]).assert().success();
+}
+
+#[test]
+fn a_repository_that_grew_in_its_middle_is_replayed_whole() {
+    let place = Place::new();
+    let repo = repository(&place);
+    let replay = || {
+        let name = repo.to_str().expect("a path");
+        let args = ["demo", "--listen", "127.0.0.1:0", "--rate", "0", "--exit-when-done", "--repo", name];
+        place.run(&args).assert().success();
+    };
+    replay();
+    git(&repo, &["checkout", "-q", "-b", "side", "HEAD~30"]);
+    let old = "--date=2001-01-01T00:00:00Z";
+    git(&repo, &["commit", "-q", "--allow-empty", "-m", "Aside", old]);
+    git(&repo, &["checkout", "-q", "-"]);
+    git(&repo, &["merge", "-q", "--no-ff", "-m", "Merge", "side"]);
+    replay();
+    for kind in ["approval_added", "approval_resolved"] {
+        let args = ["history", "--kind", kind, "--after", "0", "--limit", "1000", "--json"];
+        let lines = stdout(&mut place.run(&args));
+        let ids: std::collections::HashSet<i64> = lines
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].as_i64().expect("an id")
+            })
+            .collect();
+        assert_eq!((lines.lines().count(), ids.len()), (42, 42), "{kind}");
+    }
 }
 
 #[test]

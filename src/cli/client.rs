@@ -62,6 +62,11 @@ impl Fault {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::CONFLICT)
     }
 
+    /// Whether the idempotency key stands for other content.
+    pub(crate) fn is_key_reused(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::UNPROCESSABLE_ENTITY)
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
     }

@@ -210,10 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn escaped_json_is_the_same_json() {
+    fn escaped_json_is_the_same_json() -> Result<(), serde_json::Error> {
         let json = "{\"a\":\"\u{202e}\u{7f}\u{e0041}\"}";
-        let before: serde_json::Value = serde_json::from_str(json).expect("valid before");
-        let after: serde_json::Value = serde_json::from_str(&escaped(json)).expect("valid after");
+        let before: serde_json::Value = serde_json::from_str(json)?;
+        let after: serde_json::Value = serde_json::from_str(&escaped(json))?;
         assert_eq!(before, after);
+        Ok(())
     }
 }

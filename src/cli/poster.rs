@@ -108,8 +108,8 @@ impl Poster {
         for piece in pieces {
             match append(&self.client, &piece.text()?).await {
                 Ok(()) => {}
-                // Its key is forgotten, but it is there.
-                Err(fault) if fault.is_conflict() => {}
+                // It is there, in the words of the repository as it was then.
+                Err(fault) if fault.is_key_reused() => {}
                 Err(fault) => return Err(fault.into()),
             }
         }

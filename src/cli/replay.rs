@@ -1,7 +1,7 @@
 //! A git repository as a swarm: authors are agents, commits are approvals, and a restart goes on
 //! where it stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::authors::agents;
-use crate::cli::client::Client;
+use crate::cli::client::{self, Client};
 use crate::cli::failure::Failure;
 use crate::cli::git::{self, Commit, Diff};
 use crate::cli::output;
 use crate::cli::poster::{self, Piece, Poster};
 use crate::event::OPERATOR;
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::limits::{PAGE_EVENTS_MAX, PAYLOAD_BYTES_MAX};
 
 /// How many commits are open at a moment.
 const OPEN: usize = 3;
-/// Approvals whose ids a restart has to know: those still open, and those that it posts again.
-const KNOWN: usize = 2 * OPEN + 1;
+/// Commits whose messages a restart posts again: one whose events went in two bodies may lack its own.
+const AGAIN: usize = 2;
 /// Digits of a commit's short name.
 const SHORT: usize = 12;
 /// Room in one event for all but its diff and its message.
@@ -36,12 +36,16 @@ struct Story {
     agents: Vec<String>,
 }
 
-/// How far a replay into this file got before.
+/// What earlier replays left in this file.
 #[derive(Default)]
 struct Past {
-    /// The ids that the newest commits in it have, by their place in the story.
+    /// The ids of the commits that are in it, by their place in the story.
     ids: BTreeMap<usize, i64>,
-    /// The highest id of any approval seen.
+    /// The commits that went in last.
+    newest: Vec<usize>,
+    /// Those that are open, the oldest first.
+    open: VecDeque<usize>,
+    /// The highest id of any approval.
     id_max: i64,
 }
 
@@ -57,79 +61,78 @@ pub(crate) async fn play(
         tokio::task::spawn_blocking(move || git::commits(&folder)).await.map_err(Failure::failed)??;
     let agents = agents(&commits);
     let story = Story { commits, agents };
-    let past = past(client, &story).await?;
-    let newest = past.ids.last_key_value().map(|(index, id)| (*index, *id));
-    let begin = newest.map_or(0, |(index, _)| (index + 1).saturating_sub(OPEN));
-    let played = newest.map_or(0, |(index, _)| index + 1);
-    let end = limit.unwrap_or(usize::MAX).clamp(played, story.commits.len().max(played));
-    let begin = begin.max(past.ids.first_key_value().map_or(0, |(index, _)| *index));
-    let id_max = newest.map_or(past.id_max, |(_, id)| id);
-    let mut poster = Poster::new(client.clone(), past.ids, id_max);
-    let hashes = story.commits.iter().take(end).skip(begin).map(|commit| commit.hash.clone()).collect();
-    let mut diffs = git::diffs(repo.to_owned(), hashes);
+    let Past { ids, newest, mut open, id_max } = past(client, &story).await?;
+    // A repository that has grown need not have grown at its end: what is missing is played, wherever
+    // it stands.
+    let all = story.commits.len().min(limit.unwrap_or(usize::MAX));
+    let missing: Vec<usize> = (0..all).filter(|index| !ids.contains_key(index)).collect();
+    let mut poster = Poster::new(client.clone(), ids, id_max);
+    for index in newest {
+        poster.repeat(story.messages(index)).await?;
+    }
+    let hashes = missing.iter().filter_map(|index| story.commits.get(*index));
+    let mut diffs = git::diffs(repo.to_owned(), hashes.map(|commit| commit.hash.clone()).collect());
     let bar = output::bar("replay");
-    bar.set_length(end as u64);
+    bar.set_length(missing.len() as u64);
     let pause = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
     let mut due = Instant::now();
-    for index in begin..end {
+    for index in missing {
         let diff = diffs.recv().await.ok_or_else(|| Failure::failed("git ended before its last diff"))??;
-        let is_again = index < played;
-        if !is_again && !pause.is_zero() {
+        if !pause.is_zero() {
             sleep_until(due).await;
             due = (due + pause).max(Instant::now());
         }
-        let id = poster.id_of(index);
-        let mut pieces = vec![story.added(index, id, &diff)];
+        let mut pieces = vec![story.added(index, poster.id_of(index), &diff)];
         pieces.extend(story.messages(index));
-        if let Some(before) = index.checked_sub(OPEN)
-            && let Some(id) = poster.known_id(before)
-        {
-            pieces.push(story.resolved(before, id));
-        }
-        if is_again {
-            poster.repeat(pieces).await?;
-        } else {
-            poster.post(pieces, pause.is_zero()).await?;
-        }
-        bar.set_position(index as u64 + 1);
+        open.push_back(index);
+        let surplus = open.len().saturating_sub(OPEN);
+        pieces.extend(story.closed(open.drain(..surplus), &poster));
+        poster.post(pieces, pause.is_zero()).await?;
+        bar.inc(1);
     }
-    let rest = (end.saturating_sub(OPEN)..end)
-        .filter_map(|index| poster.known_id(index).map(|id| story.resolved(index, id)))
-        .collect();
+    let rest = story.closed(open.into_iter(), &poster).collect();
     poster.post(rest, true).await?;
     poster.flush().await?;
     bar.finish_and_clear();
-    output::say(format_args!("hivelog: replayed {end} of {} commits", story.commits.len()));
+    output::say(format_args!("hivelog: replayed {all} of {} commits", story.commits.len()));
     Ok(())
 }
 
-/// Finds the newest approvals of the story in the log.
+/// Finds what there is of the story in the log.
 async fn past(client: &Client, story: &Story) -> Result<Past, Failure> {
     let places: HashMap<&str, usize> =
         story.commits.iter().enumerate().map(|(index, commit)| (short(commit), index)).collect();
+    let place = |event: &Value| {
+        event.get("sha_short").and_then(Value::as_str).and_then(|name| places.get(name)).copied()
+    };
     let mut past = Past::default();
     let mut before: Option<i64> = None;
     loop {
         let mut query = vec![("kind", "approval_added".into()), ("order", "desc".into())];
-        // A few at first: where the replay was the last to ask, they are enough.
-        query.push(("limit", before.map_or(4 * KNOWN, |_| 200).to_string()));
+        query.push(("limit", PAGE_EVENTS_MAX.to_string()));
         query.extend(before.map(|seq| ("before", seq.to_string())));
         let page = poster::patiently(|| super::read::ask(client, &query)).await?;
         for event in &page.events {
             let event: Value = serde_json::from_slice(event).map_err(Failure::failed)?;
             let id = event.get("id").and_then(Value::as_i64).unwrap_or_default();
             past.id_max = past.id_max.max(id);
-            let name = event.get("sha_short").and_then(Value::as_str).unwrap_or_default();
-            if let Some(index) = places.get(name) {
-                past.ids.entry(*index).or_insert(id);
+            if let Some(index) = place(&event) {
+                if past.newest.len() < AGAIN {
+                    past.newest.push(index);
+                }
+                past.ids.insert(index, id);
             }
         }
-        let is_enough = past.ids.len() >= KNOWN || past.ids.contains_key(&0);
-        match page.earlier(before) {
-            Some(earlier) if !is_enough => before = Some(earlier),
-            _ => return Ok(past),
+        before = page.earlier(before);
+        if before.is_none() {
+            break;
         }
     }
+    let body = poster::patiently(|| async { Ok(client.get("/api/state", &[]).await?) }).await?;
+    let state: Value = serde_json::from_slice(&body).map_err(|error| client::not_ours(&error))?;
+    let open = state.get("approvals").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    past.open = open.iter().filter_map(place).collect();
+    Ok(past)
 }
 
 fn short(commit: &Commit) -> &str {
@@ -183,6 +186,15 @@ impl Story {
                 "by": OPERATOR,
             }),
         )
+    }
+
+    /// The decisions of these commits.
+    fn closed<'a>(
+        &'a self,
+        indexes: impl Iterator<Item = usize> + 'a,
+        poster: &'a Poster,
+    ) -> impl Iterator<Item = Piece> + 'a {
+        indexes.filter_map(|index| poster.known_id(index).map(|id| self.resolved(index, id)))
     }
 
     /// The author tells the author of the next commit, unless that is the same one.
@@ -251,15 +263,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_diff_is_cut_where_it_fits() {
+    fn a_long_diff_is_cut_where_it_fits() -> Result<(), serde_json::Error> {
         let text = "+\"quoted\"\n".repeat(1_000);
         assert_eq!(cut(&text, 20_000, text.len()), text);
         let short = cut(&text, 5_000, text.len());
         assert!(escaped_length(&short) <= 5_000 && escaped_length(&short) > 4_800, "{}", short.len());
         assert!(short.ends_with("of 10000 bytes are shown]\n"), "{short}");
         assert!(cut(&text, 20_000, 99_999).contains("of 99999 bytes"));
-        let json = serde_json::to_string(&text).expect("JSON");
+        let json = serde_json::to_string(&text)?;
         assert_eq!(escaped_length(&text) + 2, json.len());
         assert_eq!(escaped_length("\0\u{7f}\u{2028}é🐝\t"), 6 + 1 + 3 + 2 + 4 + 2);
+        Ok(())
     }
 }
