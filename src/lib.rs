@@ -85,3 +85,8 @@ pub use crate::tail::Woken;
 
 /// The `SQLite` bindings that this crate is built with: a second copy in one program cannot be linked.
 pub use rusqlite;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
