@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod check;
 pub(crate) mod feed;
 pub(crate) mod local;
+pub(crate) mod options;
 pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod snapshot;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::draft::{Draft, is_kind};
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
@@ -24,6 +25,7 @@ use crate::log::activity::{Activity, Bucket};
 use crate::log::authority::{Appended, Authority, Command, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
+use crate::log::options::Options;
 use crate::log::range::{Page, Pager};
 use crate::log::recent::Recent;
 use crate::log::snapshot::Snapshot;
@@ -38,62 +40,6 @@ use crate::store::rows;
 use crate::store::writer::{Show, Surroundings, Writer};
 use crate::store::{lock, meta, reading};
 use crate::tail::{Tail, Woken};
-
-/// How a log is opened.
-#[derive(Clone)]
-pub struct Options {
-    durability: Durability,
-    clock: SharedClock,
-    kinds: BTreeSet<Box<str>>,
-    create: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Full,
-            clock: Arc::new(SystemClock),
-            kinds: BTreeSet::new(),
-            create: true,
-        }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("durability", &self.durability).finish_non_exhaustive()
-    }
-}
-
-impl Options {
-    /// Acknowledges appends when `durability` says so. Default: [`Durability::Full`].
-    #[must_use]
-    pub const fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Takes the time from this clock.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Declares a kind without a dot in its name. The declaration is kept in the file.
-    #[must_use]
-    pub fn kind(mut self, kind: &str) -> Self {
-        self.kinds.insert(kind.into());
-        self
-    }
-
-    /// Whether a file that is not there is made. Default: yes.
-    #[must_use]
-    pub const fn create(mut self, create: bool) -> Self {
-        self.create = create;
-        self
-    }
-}
 
 /// What every part of an open log shares.
 pub(crate) struct Shared {

@@ -71,7 +71,8 @@ impl Log {
             out.write_all(&bytes)?;
             cursor = upto;
             done += count;
-            progress(done, total);
+            // Open items below the floor come on top of what the seqs count.
+            progress(done.min(total), total);
         }
         for line in readers.with(|conn| at_one_moment(conn, |conn| keys_of_many(conn, head)))? {
             write_line(out, &KeyLine { idempotency: line })?;
@@ -190,7 +191,7 @@ pub fn import(
         if intake.new > 0 && intake.new.is_multiple_of(IMPORT_CHUNK) {
             bracket(conn, Bracket::Commit)?;
             crate::store::checkpoint::passive(conn).map_err(|error| reading(&error))?;
-            progress(intake.new + intake.known, total);
+            progress((intake.new + intake.known).min(total), total);
             bracket(conn, Bracket::Begin)?;
         }
     }

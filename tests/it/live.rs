@@ -1,9 +1,13 @@
 //! P4, P5, P6: followers get every event once and in order, or are told why not.
 
-use std::sync::{Arc, Barrier};
+use std::future::Future as _;
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Wake, Waker};
 
 use futures_util::{FutureExt as _, StreamExt as _};
-use hivelog::{BlockingFollower, Cursor, Error, Filter, Followed, Log, ResetReason, Seq, Start, Woken};
+use hivelog::{
+    BlockingFollower, Cursor, Error, Filter, Followed, Follower, Log, ResetReason, Seq, Start, Woken,
+};
 
 use crate::{Place, append, note, seq};
 
@@ -220,6 +224,35 @@ fn nobody_holds_an_answer_that_a_follower_does_not_have() {
         let first = futures_executor::block_on(follower.next());
         assert!(matches!(first, Some(Ok(Followed::Event(row))) if row.seq() == seq(told)));
     }
+}
+
+/// Looks at the log in the very moment of the wake-up, on the writer's own thread.
+struct Probe {
+    log: Log,
+    follower: Mutex<Follower>,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        let stored = self.log.get(seq(1)).unwrap().is_some();
+        let from_ring = self.follower.lock().unwrap().next().now_or_never().flatten();
+        let is_here = matches!(from_ring, Some(Ok(Followed::Event(row))) if row.seq() == seq(1));
+        self.seen.lock().unwrap().push(format!("stored {stored}, in the ring {is_here}"));
+    }
+}
+
+#[test]
+fn the_wake_comes_after_the_commit_and_after_the_ring_is_filled() {
+    let log = Log::temp().unwrap();
+    let mut follower = log.follow(Seq::ZERO, Filter::default()).unwrap();
+    assert!(matches!(follower.next().now_or_never(), Some(Some(Ok(Followed::CaughtUp(_))))));
+    let probe = Arc::new(Probe { log: log.clone(), follower: Mutex::new(follower), seen: Mutex::default() });
+    let waker = Waker::from(Arc::clone(&probe));
+    let mut waiting = Box::pin(log.wait_past(Seq::ZERO));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    note(&log, 1);
+    assert_eq!(*probe.seen.lock().unwrap(), ["stored true, in the ring true"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use hivelog::{Command, Draft, Error, ImportReport, Log, Refusal};
+use hivelog::{Command, Draft, Error, Filter, Followed, ImportReport, Log, Range, Refusal, ResetReason};
 
 use crate::{Place, append, approval, batch, foreign, lines, note, refusal, seq};
 
@@ -99,6 +99,37 @@ fn an_empty_log_can_be_exported() {
     let log = place.open();
     import(&other, &export(&log)).unwrap();
     check_same(&log, &other.open());
+}
+
+#[test]
+fn the_floor_of_a_pruned_log_is_kept() {
+    let open_item = approval(9, "alice");
+    let header = r#"{"log_id":"0123456789abcdef","seq":7,"floor":4,"board_floor":1}"#;
+    let line =
+        |seq: i64, rest: &str| format!("{{\"seq\":{seq},\"recorded_at_ms\":{},{}", 50 + seq, &rest[1..]);
+    let note = r#"{"kind":"a.b","n":1}"#;
+    // What is open is never pruned, so it may stand below the floor.
+    let text =
+        [header.to_owned(), line(3, &open_item), line(5, note), line(6, note), line(7, note)].join("\n");
+    let place = Place::new();
+    assert_eq!(import(&place, &text).unwrap().head, seq(7));
+    let log = place.open();
+    assert_eq!(log.range(&Range::default()).unwrap().floor, seq(4));
+    assert_eq!(log.get(seq(2)), Err(Error::Gone { floor: seq(4) }));
+    assert!(log.get(seq(3)).unwrap().is_some());
+    let board: serde_json::Value = log.snapshot().unwrap().decode().unwrap();
+    assert_eq!(board["approvals"][0]["seq"], 3);
+    assert_eq!(log.snapshot_at(seq(0)), Err(Error::Gone { floor: seq(1) }));
+    let mut behind = log.follow_blocking(seq(2), Filter::default()).unwrap();
+    let reset = Followed::Reset { reason: ResetReason::Pruned, seq: seq(7) };
+    assert_eq!(behind.next(), Some(Ok(reset)));
+    let mut at_floor = log.follow_blocking(seq(4), Filter::default()).unwrap();
+    assert!(matches!(at_floor.next(), Some(Ok(Followed::Event(row))) if row.seq() == seq(5)));
+    assert_eq!(hivelog::check(log.path()).unwrap().problems, Vec::<String>::new());
+    let again = Place::new();
+    import(&again, &export(&log)).unwrap();
+    check_same(&log, &again.open());
+    assert_eq!(crate::note(&log, 8), 8);
 }
 
 /// Breaks off with an error after so many bytes.
