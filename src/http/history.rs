@@ -256,8 +256,10 @@ impl Reading {
 async fn event(
     State(door): State<Shared>,
     seq: Result<Path<String>, PathRejection>,
+    params: Params,
 ) -> Result<Response, Problem> {
     let Path(text) = seq?;
+    params.end().map_err(|refusal| Problem::query(refusal.into()))?;
     let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
     let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
     let read = move |conn: &rusqlite::Connection| crate::log::get(conn, seq);
