@@ -181,6 +181,42 @@ async fn every_bad_body_is_refused_and_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn an_error_does_not_give_back_what_was_sent() {
+    let server = Server::start().await;
+    let long = "\\u0001".repeat(100_000);
+    let bodies = [
+        format!("{{\"kind\":\"{long}\"}}"),
+        format!("{{\"kind\":\"test.a\",\"{long}\":1,\"{long}\":2}}").chars().take(1 << 20).collect(),
+        format!("{{{SENT},\"{long}\":1}}"),
+        format!("{{\"kind\":\"test.a\",\"{long}\":1e999}}"),
+        format!("{{\"kind\":\"test.a\",\"x\":{{\"{}\":1,\"{}\":1}}}}", &long[..400_002], &long[..400_002]),
+        format!("{{{TRANSIENT},\"transient_kind\":\"{long}\"}}"),
+        format!("{{\"kind\":\"test.a\",\"key\":\"{long}\"}}"),
+        format!("{{\"kind\":\"sent\",\"from\":\"{long}\",\"to\":\"b\",\"body\":\"\",\"at\":1}}"),
+    ];
+    for body in bodies {
+        let reply = server.append(&body).await;
+        let shown: String = body.chars().take(60).collect();
+        assert!(matches!(reply.status, 400 | 422), "{shown}: {}", reply.status);
+        assert!(reply.body.len() < 4 << 10, "{shown}: an answer of {} bytes", reply.body.len());
+    }
+    let path = format!("/api/history?{}=1", "%01".repeat(10_000));
+    let reply = server.get(&path).await;
+    check_problem(&reply, 400, "query");
+    assert!(reply.body.len() < 4 << 10, "an answer of {} bytes", reply.body.len());
+}
+
+#[tokio::test]
+async fn a_line_of_other_white_space_is_no_empty_line() {
+    let server = Server::start().await;
+    for blank in ["\u{a0}", "\u{b}", "\u{2003}", "\u{85}"] {
+        let lines = format!("{{\"kind\":\"test.a\"}}\n{blank}\n{{\"kind\":\"test.a\"}}\n");
+        check_refused(&server, NDJSON, lines.as_bytes(), 400).await;
+    }
+    assert_eq!(server.head().await, 0);
+}
+
+#[tokio::test]
 async fn what_is_odd_but_good_is_taken() {
     let server = Server::start().await;
     let nested = format!("{{\"kind\":\"test.a\",\"x\":{}{}}}", "[".repeat(63), "]".repeat(63));
