@@ -237,10 +237,12 @@ impl Reading {
     async fn take(self) -> Result<(Bytes, Option<Self>), Error> {
         let read = self.chunk.await.map_err(|error| Error::Storage(error.to_string().into()))?;
         let (lines, bytes) = read?;
-        Ok(match bytes {
-            Some(bytes) if !self.door.stop.is_cancelled() => (bytes, Some(Self::start(self.door, lines))),
-            Some(_) | None => (Bytes::new(), None),
-        })
+        match bytes {
+            // An end in good order would say that the range is whole.
+            Some(_) if self.door.stop.is_cancelled() => Err(Error::Closed),
+            Some(bytes) => Ok((bytes, Some(Self::start(self.door, lines)))),
+            None => Ok((Bytes::new(), None)),
+        }
     }
 }
 

@@ -180,6 +180,18 @@ async fn a_repeated_wait_sees_each_event_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_append_ends_a_hundred_waits() {
+    let server = Server::start().await;
+    let waits = futures_util::future::join_all((0..100).map(|_| server.read("/api/history?after=0&wait=60")));
+    let appending = async {
+        server.head().await;
+        server.append_all(&notes(1)).await
+    };
+    let (pages, _) = soon("waits", async { tokio::join!(waits, appending) }).await;
+    assert!(pages.iter().all(|page| page["events"][0]["seq"] == 1 && page["next_after"] == 1));
+}
+
 #[tokio::test]
 async fn a_stopping_server_ends_waits() {
     let server = Server::start().await;

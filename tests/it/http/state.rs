@@ -185,3 +185,20 @@ async fn a_past_that_is_none_is_refused() {
         check_problem(&server.get(&format!("/api/state{query}")).await, 400, "query");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pasts_are_folded_one_at_a_time() {
+    let server = Server::start().await;
+    server.append_all(&afternoon(80)).await;
+    let expected = server.read("/api/state?at=300").await;
+    let replies = futures_util::future::join_all((0..16).map(|_| server.get("/api/state?at=300"))).await;
+    assert!(replies.iter().any(|reply| reply.status == 200));
+    for reply in replies {
+        if reply.status == 200 {
+            assert_eq!(reply.json(), expected);
+        } else {
+            check_problem(&reply, 503, "occupied");
+            assert!(reply.header("retry-after").is_some());
+        }
+    }
+}

@@ -7,26 +7,37 @@ use serde_json::{Value, json};
 use crate::client::{Conn, soon, within};
 use crate::server::Server;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_downloads_hold_up_nobody() {
+/// A server of `count` events of 20 kB: more than the buffers on the way to one that reads slowly.
+async fn large(count: usize) -> Server {
     let server = Server::start().await;
-    // 20 MB, and more downloads than there are connections to the file.
     let text = "x".repeat(20_000);
     let events: Vec<Value> =
-        (0..1_000).map(|number| json!({"kind": "test.large", "number": number, "text": text})).collect();
+        (0..count).map(|number| json!({"kind": "test.large", "number": number, "text": text})).collect();
     for part in events.chunks(40) {
         server.append_all(part).await;
     }
+    server
+}
+
+/// Begins a download and takes its first piece.
+async fn begun(server: &Server, query: &str) -> (Conn, Vec<u8>) {
+    let accept = [("Accept", "application/x-ndjson")];
+    let mut conn = Conn::open(server.addr).await;
+    let path = format!("/api/history?after=0{query}");
+    conn.send(&server.bytes("GET", &path, &accept, b"")).await.expect("sent");
+    assert_eq!(soon("a head", conn.head()).await.expect("a head").status, 200);
+    let piece = soon("a piece", conn.piece()).await.expect("a piece").expect("not the end");
+    (conn, piece)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_downloads_hold_up_nobody() {
+    let server = large(1_000).await;
+    // More downloads than there are connections to the file.
     let mut slow = Vec::new();
     for number in 0..16 {
-        let accept = [("Accept", "application/x-ndjson")];
         let order = ["asc", "desc"][number % 2];
-        let path = format!("/api/history?after=0&order={order}&kind=test.large");
-        let mut conn = Conn::open(server.addr).await;
-        conn.send(&server.bytes("GET", &path, &accept, b"")).await.expect("sent");
-        assert_eq!(soon("a head", conn.head()).await.expect("a head").status, 200);
-        assert!(soon("a piece", conn.piece()).await.expect("a piece").is_some());
-        slow.push(conn);
+        slow.push(begun(&server, &format!("&order={order}&kind=test.large")).await);
     }
     for number in 0..5 {
         let second = Duration::from_secs(1);
@@ -40,12 +51,28 @@ async fn slow_downloads_hold_up_nobody() {
         within(second, "a filtered page", server.read("/api/history?after=0&kind=test.note")).await;
     }
     // Taken up again, a download is whole.
-    let mut conn = slow.swap_remove(0);
-    let mut bytes = 0;
+    let (mut conn, mut bytes) = slow.swap_remove(0);
     while let Some(piece) = soon("a piece", conn.piece()).await.expect("a piece") {
-        bytes += piece.len();
+        bytes.extend(piece);
     }
-    assert!(bytes > 19_000_000, "{bytes}");
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1_000);
     // The others do not hold up the end.
     assert!(server.stop().await < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_is_cut_does_not_look_whole() {
+    let server = large(1_000).await;
+    let (mut conn, mut bytes) = begun(&server, "").await;
+    assert!(server.stop().await < Duration::from_secs(5));
+    let ended = loop {
+        match soon("a piece", conn.piece()).await {
+            Ok(Some(piece)) => bytes.extend(piece),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines < 1_000, "the buffers took everything: nothing was cut");
+    assert!(!ended, "{lines} of 1000 lines, and then an end in good order");
 }

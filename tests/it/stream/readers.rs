@@ -12,6 +12,13 @@ fn notes(count: usize, text: &str) -> Vec<Value> {
     (0..count).map(|number| json!({"kind": "test.note", "number": number, "text": text})).collect()
 }
 
+/// Memory that this process holds.
+fn resident_bytes() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages: usize = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
+    pages * 4_096
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_readers_see_all() {
     let server = Server::start().await;
@@ -80,6 +87,7 @@ async fn a_reader_that_takes_nothing_delays_nobody() {
     for part in notes(1_000, &text).chunks(40) {
         server.append_all(part).await;
     }
+    let before = resident_bytes();
     let mut stalled = Vec::new();
     for _ in 0..20 {
         let mut conn = Conn::open(server.addr).await;
@@ -102,6 +110,9 @@ async fn a_reader_that_takes_nothing_delays_nobody() {
     // What is kept for live readers does not grow with those who do not read.
     let recent = server.metric("hivelog_recent_bytes").await;
     assert!(recent <= f64::from(9 << 20), "{recent}");
+    // They wait for 400 MB in all. Other tests run beside this one, so the bound is a coarse one.
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 150 << 20, "{grown} bytes for 20 that do not read");
     // One of them reads after all, and has missed nothing.
     let mut late = Stream::resume(&server, "0").await;
     assert_eq!(late.lines(1_050).await, server.lines().await);
@@ -128,4 +139,24 @@ async fn two_hundred_readers_end_with_the_server() {
     // The log is still open, and the port is free: the next server goes on.
     let server = Server::serve(log, addr).await;
     assert_eq!(server.append_all(&notes(1, "x")).await, [11]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_leave_are_forgotten() {
+    let server = Server::start().await;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut stream = Stream::open(&server, "?after=0", &[]).await;
+        stream.until("caught_up").await;
+        streams.push(stream);
+    }
+    assert_eq!(server.metric("hivelog_followers").await, 50.0);
+    drop(streams);
+    // Long before a heartbeat would find out.
+    let forgotten = async {
+        while server.metric("hivelog_followers").await > 0.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(Duration::from_secs(5), "forgetting", forgotten).await;
 }
