@@ -81,6 +81,9 @@ pub const RECENT_BYTES: usize = 8 << 20;
 /// How often a read-only process looks for commits of another one.
 pub const FOREIGN_POLL: Duration = Duration::from_millis(20);
 
+/// Characters of the detail and of the field name of an error: it says what is wrong with what was
+/// sent, and does not give it back.
+pub const PROBLEM_CHARS_MAX: usize = 256;
 /// How long a request may wait for something to happen.
 pub const WAIT_MAX: Duration = Duration::from_mins(1);
 /// How long request headers may take.

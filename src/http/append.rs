@@ -145,13 +145,18 @@ fn command(text: &str, form: Form, key: Option<&str>) -> Result<(Command, bool),
             let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| Refusal::json(&error))?;
             drafts(items.into_iter().map(RawValue::get))?
         }
-        Form::Lines => drafts(text.lines().filter(|line| !line.trim().is_empty()))?,
+        Form::Lines => drafts(text.lines().filter(|line| !is_blank(line)))?,
     };
     if key.is_some() && drafts.iter().any(|draft| draft.key.is_some()) {
         return Err(both_keys());
     }
     let command = Command::new(drafts);
     Ok((if let Some(key) = key { command.key(key) } else { command }, false))
+}
+
+/// Whether a line holds nothing but what JSON calls white space.
+fn is_blank(line: &str) -> bool {
+    line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 fn drafts<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Draft>, Problem> {

@@ -236,10 +236,12 @@ impl Reading {
     async fn take(self) -> Result<(Bytes, Option<Self>), Error> {
         let read = self.chunk.await.map_err(|error| Error::Storage(error.to_string().into()))?;
         let (lines, bytes) = read?;
-        Ok(match bytes {
-            Some(bytes) if !self.door.stop.is_cancelled() => (bytes, Some(Self::start(self.door, lines))),
-            Some(_) | None => (Bytes::new(), None),
-        })
+        match bytes {
+            // An end in good order would say that the range is whole.
+            Some(_) if self.door.stop.is_cancelled() => Err(Error::Closed),
+            Some(bytes) => Ok((bytes, Some(Self::start(self.door, lines)))),
+            None => Ok((Bytes::new(), None)),
+        }
     }
 }
 
@@ -255,8 +257,10 @@ impl Reading {
 async fn event(
     State(door): State<Shared>,
     seq: Result<Path<String>, PathRejection>,
+    params: Params,
 ) -> Result<Response, Problem> {
     let Path(text) = seq?;
+    params.end().map_err(|refusal| Problem::query(refusal.into()))?;
     let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
     let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
     let read = move |conn: &rusqlite::Connection| crate::log::get(conn, seq);

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Refusal};
+use crate::limits::PROBLEM_CHARS_MAX;
 
 /// What went wrong, for a program and for a person.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -229,8 +230,16 @@ impl From<PathRejection> for Problem {
     }
 }
 
+/// The text cut with a visible mark; `None` where it is short enough.
+fn clip(text: &str) -> Option<String> {
+    let (end, _) = text.char_indices().nth(PROBLEM_CHARS_MAX)?;
+    Some(format!("{}…", text.get(..end)?))
+}
+
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.detail = self.detail.map(|detail| clip(&detail).unwrap_or(detail));
+        self.field = self.field.map(|field| clip(&field).map_or(field, Into::into));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status.0;

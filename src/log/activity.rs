@@ -45,9 +45,9 @@ pub(crate) fn activity(conn: &Connection, asked: Activity, now_ms: i64) -> Resul
         let stretch = Stretch::upto(floor, head);
         let first = rows::get(conn, floor.next(), |row| row.recorded_at_ms)?;
         let since = asked.since_ms.or(first).unwrap_or(now_ms).max(0);
-        let until = asked
-            .until_ms
-            .unwrap_or_else(|| now_ms.max(rows::last_time(conn).ok().flatten().unwrap_or(0) + 1));
+        let until = asked.until_ms.unwrap_or_else(|| {
+            now_ms.max(rows::last_time(conn).ok().flatten().unwrap_or(0) + 1).max(since + 1)
+        });
         if until <= since {
             return Ok(Err(Refusal::invalid("until", "is not after `since`")));
         }

@@ -1,4 +1,4 @@
-//! The promises of the log, one module for each area, at the level of the crate.
+//! The promises, one module for each area: first those of the crate, then those of the HTTP door.
 
 mod append;
 mod history;
@@ -8,6 +8,21 @@ mod restart;
 mod snapshot;
 mod store;
 mod transfer;
+
+#[cfg(feature = "server")]
+mod client;
+#[cfg(feature = "server")]
+mod embed;
+#[cfg(feature = "server")]
+mod http;
+#[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "server")]
+mod sse;
+#[cfg(feature = "server")]
+mod stream;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,96 @@
+//! A host's own app nests the log under a prefix: everything works there, and nothing leaks out.
+
+use axum::Router;
+use axum::routing::get;
+use hivelog::Log;
+use hivelog::http::{Access, router};
+use serde_json::{Value, json};
+
+use crate::server::{JSON, NDJSON, Server, check_problem};
+use crate::sse::Stream;
+
+/// An app with routes, state and a fallback of its own.
+async fn host() -> Server {
+    let log = Log::temp().expect("a log");
+    let app = Router::new()
+        .route("/", get(async |state: axum::extract::State<&'static str>| state.0))
+        .route("/some/other", get(async || "the host's"))
+        .nest("/some/prefix", router(log.clone(), Access::loopback().host("dash.example")).with_state(()))
+        .fallback(async || (axum::http::StatusCode::NOT_FOUND, "the host's own 404"))
+        .with_state("the host's own state");
+    Server::embedded(log, app, "/some/prefix").await
+}
+
+fn notes(count: i64) -> Vec<Value> {
+    (1..=count).map(|number| json!({"kind": "test.note", "agent": "alice", "number": number})).collect()
+}
+
+#[tokio::test]
+async fn every_call_works_under_a_prefix() {
+    let server = host().await;
+    assert_eq!(server.append_all(&notes(10)).await, (1..=10).collect::<Vec<_>>());
+    assert_eq!(server.post(&[JSON, ("Idempotency-Key", "k")], r#"{"kind":"test.a"}"#).await.status, 201);
+    assert_eq!(server.post(&[NDJSON, ("Idempotency-Key", "k")], r#"{"kind":"test.a"}"#).await.status, 200);
+    let page = server.read("/api/history?limit=3&agent=alice").await;
+    assert_eq!(page["events"].as_array().expect("events").len(), 3);
+    assert_eq!(server.lines().await.len(), 11);
+    assert_eq!(server.read("/api/history/5").await["number"], 5);
+    assert_eq!(server.read("/api/state").await["seq"], 11);
+    assert_eq!(server.read("/api/state?at=3").await["seq"], 3);
+    assert_eq!(server.read("/readyz").await["status"], "ready");
+    assert_eq!(server.read("/version").await["name"], "hivelog");
+    assert!(server.read("/openapi.json").await["paths"].is_object());
+    assert_eq!(server.get("/livez").await.text(), "ok\n");
+    assert!(server.metric("hivelog_head_seq").await >= 11.0);
+    let counts = server.read("/api/activity?buckets=1").await;
+    assert_eq!(counts["buckets"][0]["count"], 11);
+    // Through the host's own handle too.
+    let draft = hivelog::Draft::from_json(r#"{"kind":"test.own"}"#).expect("a draft");
+    server.log.append(draft).await.expect("stored");
+    assert_eq!(server.head().await, 12);
+}
+
+#[tokio::test]
+async fn the_stream_works_under_a_prefix() {
+    let server = host().await;
+    server.append_all(&notes(5)).await;
+    let mut stream = Stream::open(&server, "?after=2&kind=test.note", &[]).await;
+    assert_eq!(stream.lines(3).await, server.lines().await[2..]);
+    stream.until("caught_up").await;
+    server.append_all(&notes(2)).await;
+    let frame = stream.next().await;
+    let mut resumed = Stream::resume(&server, &frame.id.expect("an id")).await;
+    assert_eq!(resumed.lines(1).await, server.lines().await[6..]);
+    // A log that is closed ends its streams, so that the host can stop in good order.
+    let log = server.log.clone();
+    tokio::task::spawn_blocking(move || log.close()).await.expect("closed");
+    while resumed.try_next().await.is_some() {}
+    assert_eq!(resumed.try_next().await, None);
+    for reply in
+        [server.append(r#"{"kind":"test.late"}"#).await, server.get("/api/history?after=0&wait=60").await]
+    {
+        check_problem(&reply, 503, "closed");
+        assert!(reply.header("retry-after").is_some());
+    }
+}
+
+#[tokio::test]
+async fn errors_are_ours_inside_and_the_hosts_outside() {
+    let mut server = host().await;
+    check_problem(&server.get("/api/nothing").await, 404, "not-found");
+    check_problem(&server.call("DELETE", "/api/state", &[], b"").await, 405, "method");
+    check_problem(&server.append("{").await, 400, "malformed");
+    let named = |name: &'static str| [("Host", name)];
+    check_problem(&server.call("GET", "/api/state", &named("evil.com"), b"").await, 421, "host");
+    assert_eq!(server.call("GET", "/api/state", &named("dash.example:8443"), b"").await.status, 200);
+    check_problem(&server.call("GET", "/api/state", &named("sub.dash.example"), b"").await, 421, "host");
+    server.prefix = "";
+    assert_eq!(server.get("/").await.text(), "the host's own state");
+    let other = server.call("GET", "/some/other", &named("evil.com"), b"").await;
+    assert_eq!((other.status, other.text()), (200, "the host's"));
+    assert_eq!(other.header("x-request-id"), None);
+    for path in ["/api/state", "/some", "/somewhere"] {
+        let reply = server.get(path).await;
+        assert_eq!((reply.status, reply.text()), (404, "the host's own 404"), "{path}");
+    }
+}
