@@ -112,25 +112,19 @@ pub(crate) struct Imported {
 
 impl From<Event> for Draft {
     fn from(event: Event) -> Self {
-        let record = match &event {
-            Event::Custom(custom) => {
-                return Self::from_text(Ok(custom.payload.get().to_owned()), |text| {
-                    parse(text, Some(&custom.kind), Reserved::Refuse)
-                });
-            }
-            fixed => fixed.check().and_then(|()| {
-                let payload = fixed.payload().map_err(|error| Refusal::shape(error.to_string()))?;
-                check_size(&payload)?;
-                Ok((join_names(&fixed.names()), payload))
-            }),
-        };
-        let record = record.map(|(agents, payload)| {
-            Arc::new(Record {
-                kind: event.kind().into(),
-                agents,
-                payload: payload.into(),
-                event: Some(event),
-            })
+        if let Event::Custom(custom) = &event {
+            return Self::from_text(Ok(custom.payload.get().to_owned()), |text| {
+                parse(text, Some(&custom.kind), Reserved::Refuse)
+            });
+        }
+        let checked = event.check().and_then(|()| {
+            let payload = event.payload().map_err(|error| Refusal::shape(error.to_string()))?;
+            check_size(&payload)?;
+            Ok((join_names(&event.names()), payload))
+        });
+        let record = checked.map(|(agents, payload)| {
+            let kind = event.kind().into();
+            Arc::new(Record { kind, agents, payload: payload.into(), event: Some(event) })
         });
         Self { record, key: None }
     }

@@ -138,7 +138,7 @@ pub enum Error {
     /// Another question of the same costly kind is being answered.
     #[error("another question of this kind is being answered; try later")]
     Occupied,
-    /// SQLite or the file system failed.
+    /// `SQLite` or the file system failed.
     #[error("storage: {0}")]
     Storage(Box<str>),
 }

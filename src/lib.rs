@@ -1,4 +1,4 @@
-//! hivelog is a persistent event log in one SQLite file, for the dashboards of AI-agent swarms.
+//! hivelog is a persistent event log in one `SQLite` file, for the dashboards of AI-agent swarms.
 //!
 //! One table is written; everything else is a range of it (history), a fold of it (board, snapshot)
 //! or a wait for its tail (live). Every event is a row whose AUTOINCREMENT id is its [`Seq`].
@@ -35,7 +35,7 @@
 //! # Blocking
 //!
 //! Appending never blocks: the receipt is awaited, or waited for. Reading (`range`, `snapshot`, `get`)
-//! blocks for as long as SQLite takes; in async code call it from a thread for blocking work.
+//! blocks for as long as `SQLite` takes; in async code call it from a thread for blocking work.
 //! Following waits without blocking.
 //!
 //! # Features
@@ -69,19 +69,25 @@ mod wire;
 pub use crate::draft::{Custom, Draft};
 pub use crate::error::{Error, Refusal};
 pub use crate::event::Event;
+pub use crate::log::Log;
 pub use crate::log::activity::{Activity, Bucket};
 pub use crate::log::authority::{Appended, Command, Receipt};
 pub use crate::log::check::{Report, check};
 pub use crate::log::feed::{BlockingFollower, Followed, Follower, ResetReason, Start};
+pub use crate::log::options::Options;
 pub use crate::log::range::Page;
 pub use crate::log::snapshot::Snapshot;
 pub use crate::log::transfer::{ImportReport, Progress, import};
-pub use crate::log::{Log, Options};
 pub use crate::query::{Filter, Order, Range};
 pub use crate::row::Row;
 pub use crate::seq::{BadCursor, Cursor, LogId, Seq};
 pub use crate::store::open::Durability;
 pub use crate::tail::Woken;
 
-/// The SQLite bindings that this crate is built with: a second copy in one program cannot be linked.
+/// The `SQLite` bindings that this crate is built with: a second copy in one program cannot be linked.
 pub use rusqlite;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

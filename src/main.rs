@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hivelog` command.
+
+fn main() -> std::process::ExitCode {
+    hivelog::cli::run()
+}

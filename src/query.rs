@@ -63,14 +63,10 @@ impl Filter {
         Ok(self)
     }
 
-    pub(crate) fn kinds(&self) -> &[Box<str>] {
-        &self.kinds
-    }
-
     /// The kinds, where the index over rare kinds holds all of them.
     pub(crate) fn rare_kinds(&self) -> Option<&[Box<str>]> {
-        let rare = |kind: &Box<str>| !FREQUENT_KINDS.contains(&kind.as_ref());
-        (!self.kinds.is_empty() && self.kinds.iter().all(rare)).then_some(&self.kinds)
+        let rare = |kind: &str| !FREQUENT_KINDS.contains(&kind);
+        (!self.kinds.is_empty() && self.kinds.iter().all(|kind| rare(kind))).then_some(&self.kinds)
     }
 
     pub(crate) fn wants_all(&self) -> bool {

@@ -121,9 +121,11 @@ pub(crate) enum Style {
 #[derive(Debug)]
 pub(crate) struct Segment {
     bytes: Bytes,
-    /// Kinds and agents, which the lines hold only in part.
-    words: Box<str>,
+    /// The agents of each row, which its line holds only in part.
+    names: Box<str>,
+    /// Empty where only the bytes are wanted.
     metas: Box<[Meta]>,
+    len: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +138,7 @@ struct Meta {
     line_end: u32,
     payload_start: u32,
     kind_start: u32,
+    kind_end: u32,
     agents_start: u32,
     agents_end: u32,
 }
@@ -149,18 +152,19 @@ impl Meta {
         line_end: 0,
         payload_start: 0,
         kind_start: 0,
+        kind_end: 0,
         agents_start: 0,
         agents_end: 0,
     };
 }
 
 impl Segment {
-    pub(crate) fn len(&self) -> usize {
-        self.metas.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.metas.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     pub(crate) fn bytes(&self) -> &Bytes {
@@ -169,7 +173,7 @@ impl Segment {
 
     /// The memory that it takes.
     pub(crate) fn weight(&self) -> usize {
-        self.bytes.len() + self.words.len() + self.metas.len() * size_of::<Meta>()
+        self.bytes.len() + self.names.len() + self.metas.len() * size_of::<Meta>()
     }
 
     pub(crate) fn first(&self) -> Option<Seq> {
@@ -204,11 +208,11 @@ impl Segment {
     }
 
     fn kind(&self, meta: &Meta) -> &str {
-        self.words.get(meta.kind_start as usize..meta.agents_start as usize).unwrap_or_default()
+        self.text(meta.kind_start, meta.kind_end)
     }
 
     fn agents(&self, meta: &Meta) -> &str {
-        self.words.get(meta.agents_start as usize..meta.agents_end as usize).unwrap_or_default()
+        self.names.get(meta.agents_start as usize..meta.agents_end as usize).unwrap_or_default()
     }
 
     fn line(&self, meta: &Meta) -> Bytes {
@@ -226,26 +230,32 @@ impl Segment {
 pub(crate) struct Builder {
     style: Style,
     bytes: Vec<u8>,
-    words: String,
-    metas: Vec<Meta>,
+    names: String,
+    metas: Option<Vec<Meta>>,
+    len: usize,
 }
 
 impl Builder {
-    pub(crate) fn new(style: Style) -> Self {
-        Self { style, bytes: Vec::new(), words: String::new(), metas: Vec::new() }
+    pub(crate) const fn new(style: Style) -> Self {
+        Self { style, bytes: Vec::new(), names: String::new(), metas: Some(Vec::new()), len: 0 }
     }
 
     pub(crate) fn with_capacity(style: Style, bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), ..Self::new(style) }
     }
 
+    /// Keeps only the bytes: no row can be taken out of the segment.
+    pub(crate) fn bare(self) -> Self {
+        Self { metas: None, ..self }
+    }
+
     /// Encoded bytes so far.
-    pub(crate) fn weight(&self) -> usize {
+    pub(crate) const fn weight(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.metas.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn push(&mut self, row: RowRef<'_>) {
@@ -259,45 +269,42 @@ impl Builder {
                 wire::frame_id(&mut self.bytes, log_id, row.seq);
                 self.bytes.extend_from_slice(wire::FRAME_DATA);
             }
-            Style::Array if !self.metas.is_empty() => self.bytes.push(b','),
+            Style::Array if self.len > 0 => self.bytes.push(b','),
             Style::Array | Style::Lines => {}
         }
         let line_start = self.bytes.len();
-        match key {
-            None => wire::envelope(&mut self.bytes, row.seq, row.recorded_at_ms, row.kind, row.payload),
-            Some(key) => {
-                let place = (row.seq, row.recorded_at_ms);
-                wire::envelope_with_key(&mut self.bytes, place, row.kind, row.payload, key);
-            }
-        }
+        let place = (row.seq, row.recorded_at_ms);
+        let kind_end = wire::envelope(&mut self.bytes, place, row.kind, key, row.payload);
         let line_end = self.bytes.len();
         match self.style {
             Style::Frames(_) => self.bytes.extend_from_slice(wire::FRAME_END),
             Style::Lines => self.bytes.push(b'\n'),
             Style::Array => {}
         }
-        let kind_start = self.words.len();
-        self.words.push_str(row.kind);
-        let agents_start = self.words.len();
-        self.words.push_str(row.agents);
-        self.metas.push(Meta {
+        self.len += 1;
+        let Some(metas) = &mut self.metas else { return };
+        let agents_start = self.names.len();
+        self.names.push_str(row.agents);
+        metas.push(Meta {
             seq: row.seq,
             recorded_at_ms: row.recorded_at_ms,
             end: offset(self.bytes.len()),
             line_start: offset(line_start),
             line_end: offset(line_end),
             payload_start: offset(line_end - row.payload.len().saturating_sub(1).max(1)),
-            kind_start: offset(kind_start),
+            kind_start: offset(kind_end - row.kind.len()),
+            kind_end: offset(kind_end),
             agents_start: offset(agents_start),
-            agents_end: offset(self.words.len()),
+            agents_end: offset(self.names.len()),
         });
     }
 
     pub(crate) fn finish(self) -> Arc<Segment> {
         Arc::new(Segment {
             bytes: Bytes::from(self.bytes),
-            words: self.words.into(),
-            metas: self.metas.into(),
+            names: self.names.into(),
+            metas: self.metas.unwrap_or_default().into(),
+            len: self.len,
         })
     }
 }

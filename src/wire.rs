@@ -4,38 +4,46 @@ use std::io::Write as _;
 
 use crate::seq::{LogId, Seq};
 
-/// Appends one event as a flat JSON object on one line.
+/// Appends one event as a flat JSON object on one line, with the idempotency key that it was appended
+/// under where one is given; says where its kind ends.
 ///
 /// The payload is pasted as stored: never parsed, never written anew.
-pub(crate) fn envelope(out: &mut Vec<u8>, seq: Seq, recorded_at_ms: i64, kind: &str, payload: &[u8]) {
-    open_envelope(out, seq, recorded_at_ms, kind);
-    close_envelope(out, payload);
-}
-
-/// The same with the idempotency key that the event was appended under, as an export has it.
-pub(crate) fn envelope_with_key(
+pub(crate) fn envelope(
     out: &mut Vec<u8>,
     (seq, recorded_at_ms): (Seq, i64),
     kind: &str,
+    key: Option<&str>,
     payload: &[u8],
-    key: &str,
-) {
-    open_envelope(out, seq, recorded_at_ms, kind);
-    out.extend_from_slice(b",\"key\":");
-    string(out, key);
+) -> usize {
+    out.reserve(payload.len() + 160);
+    let kind_end = open_envelope(out, seq, recorded_at_ms, kind);
+    if let Some(key) = key {
+        out.extend_from_slice(b",\"key\":");
+        string(out, key);
+    }
     close_envelope(out, payload);
+    kind_end
 }
 
-fn open_envelope(out: &mut Vec<u8>, seq: Seq, recorded_at_ms: i64, kind: &str) {
+fn open_envelope(out: &mut Vec<u8>, seq: Seq, recorded_at_ms: i64, kind: &str) -> usize {
     out.extend_from_slice(b"{\"seq\":");
     integer(out, seq.get());
     out.extend_from_slice(b",\"recorded_at_ms\":");
     integer(out, recorded_at_ms);
-    out.extend_from_slice(b",\"kind\":\"");
+    out.extend_from_slice(KIND);
     // A kind is [a-z0-9_.]: it needs no escapes. A foreign row's kind is made harmless.
-    out.extend(kind.bytes().map(|byte| if matches!(byte, b'"' | b'\\' | 0..0x20) { b'?' } else { byte }));
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if kind.bytes().all(is_plain) {
+        out.extend_from_slice(kind.as_bytes());
+    } else {
+        out.extend(kind.bytes().map(|byte| if is_plain(byte) { byte } else { b'?' }));
+    }
     out.push(b'"');
+    out.len() - 1
 }
+
+/// What stands before the kind of an event.
+const KIND: &[u8] = b",\"kind\":\"";
 
 fn close_envelope(out: &mut Vec<u8>, payload: &[u8]) {
     match payload {

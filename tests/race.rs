@@ -5,8 +5,7 @@
 //! go the feed's road: the ring, else the store, else wait. A lost wake-up is a deadlock, which
 //! shuttle reports; a hole or a double fails an assertion.
 
-// The files are the crate's own: what a test does not use of them is no dead code.
-#![allow(dead_code, unused_imports)]
+#![expect(dead_code, reason = "the files are the crate's own, and no test uses all of them")]
 
 #[path = "../src/limits.rs"]
 mod limits;

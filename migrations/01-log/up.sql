@@ -181,6 +181,7 @@ SELECT strftime('%H:%M', recorded_at_ms / 1000, 'unixepoch') AS since,
        id,
        substr(agent, 1, 8) AS agent,
        -- Untrusted text on a terminal: nothing that moves the cursor.
-       substr(replace(replace(replace(text, char(10), ' '), char(13), ' '), char(27), '?'), 1, 12) AS summary
+       substr(replace(replace(replace(replace(replace(
+           text, char(10), ' '), char(13), ' '), char(8), '?'), char(27), '?'), char(155), '?'), 1, 12) AS summary
 FROM (SELECT *, max(0, CAST(strftime('%s', 'now') AS INTEGER) - recorded_at_ms / 1000) AS age FROM waiting)
 ORDER BY recorded_at_ms;

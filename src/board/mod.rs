@@ -135,7 +135,7 @@ fn view_rows(
         }
         let kind = row.get_ref(2)?.as_str()?;
         let payload = row.get_ref(3)?.as_bytes()?;
-        wire::envelope(out, Seq::clamped(row.get(0)?), row.get(1)?, kind, payload);
+        wire::envelope(out, (Seq::clamped(row.get(0)?), row.get(1)?), kind, None, payload);
         // The envelope's closing brace makes room for what has become of it.
         out.pop();
         rest(row, out)?;
@@ -146,7 +146,7 @@ fn view_rows(
 }
 
 /// A text column as JSON value, or `null`: for members that are pasted as they were stored.
-fn raw<'a>(value: Option<&'a serde_json::value::RawValue>) -> &'a [u8] {
+fn raw(value: Option<&serde_json::value::RawValue>) -> &[u8] {
     value.map_or(b"null", |value| value.get().as_bytes())
 }
 

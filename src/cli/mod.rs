@@ -1,1 +1,129 @@
-//! The command line.
+//! The command line: a file per group of verbs, one printer, one table of exit codes.
+
+mod append;
+mod authors;
+mod check;
+mod client;
+mod demo;
+mod failure;
+mod git;
+mod output;
+mod place;
+mod poster;
+mod read;
+mod render;
+mod replay;
+mod script;
+mod serve;
+mod shell;
+mod stream;
+mod swarm;
+mod tail;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::cli::failure::Failure;
+use crate::cli::place::Place;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hivelog",
+    about = "A persistent event log on SQLite for the dashboards of AI-agent swarms",
+    long_about = None,
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 75 try later."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve a log over HTTP; the first line on stdout is its base URL
+    Serve(serve::ServeArgs),
+    /// Serve a swarm to look at: scripted, or a git repository replayed as one
+    Demo(demo::DemoArgs),
+    /// Append events, through the running server or to the file
+    Append(append::AppendArgs),
+    /// Print a range of the log
+    History(read::HistoryArgs),
+    /// Print the newest events, and follow the log with -f
+    Tail(tail::TailArgs),
+    /// Print what is open now, or was open at a seq
+    State(read::StateArgs),
+    /// Check that a file is whole
+    Check(check::CheckArgs),
+    /// Write a log as lines of JSON
+    Export(transfer::ExportArgs),
+    /// Make a log out of an export; called again after a break it goes on where it stopped
+    Import(transfer::ImportArgs),
+    /// Print the completions of a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write all pages into a folder
+    Man(shell::ManArgs),
+}
+
+impl Verb {
+    const fn place(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::Append(args) => Some(&mut args.place),
+            Self::History(args) => Some(&mut args.place),
+            Self::Tail(args) => Some(&mut args.place),
+            Self::State(args) => Some(&mut args.place),
+            Self::Serve(_)
+            | Self::Demo(_)
+            | Self::Check(_)
+            | Self::Export(_)
+            | Self::Import(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return output::usage(&error),
+    };
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => match execute(cli, &matches) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        },
+        Err(error) => output::usage(&error),
+    }
+}
+
+fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    if let (Some(place), Some((_, given))) = (cli.verb.place(), matches.subcommand()) {
+        // What was typed now is meant more than what the environment has said for long.
+        let is_typed = |name| given.value_source(name) == Some(ValueSource::CommandLine);
+        if is_typed("db") && !is_typed("url") {
+            place.url = None;
+        }
+    }
+    match cli.verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Demo(args) => demo::run(args),
+        Verb::Append(args) => append::run(&args),
+        Verb::History(args) => read::history(&args),
+        Verb::Tail(args) => tail::run(&args),
+        Verb::State(args) => read::state(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Export(args) => transfer::export(&args),
+        Verb::Import(args) => transfer::import(&args),
+        Verb::Completions(args) => shell::completions(&args, Cli::command()),
+        Verb::Man(args) => shell::man(&args, Cli::command()),
+    }
+}

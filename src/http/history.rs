@@ -22,7 +22,6 @@ use crate::limits::PAGE_EVENTS;
 use crate::log::activity::{self, Activity, Bucket};
 use crate::log::range::{Lines, Page, Pager};
 use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
-use crate::row::Style;
 use crate::seq::Seq;
 use crate::store::readers::Lane;
 use crate::wire;
@@ -149,7 +148,7 @@ async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Err
 }
 
 async fn one_page(door: &Door, range: Range) -> Result<Page, Error> {
-    let mut pager = Pager::new(door.log.id(), range, Style::Array)?;
+    let mut pager = Pager::new(door.log.id(), range, false)?;
     loop {
         // One slice at a time holds a place among the scans, so that long scans take turns.
         let (turned, page) = door

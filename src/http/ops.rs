@@ -119,16 +119,16 @@ async fn metrics(State(door): State<Shared>) -> Result<Response, Problem> {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-struct Version {
+struct Build {
     name: &'static str,
     version: &'static str,
     sqlite: &'static str,
 }
 
 /// Which build this is.
-#[utoipa::path(get, path = "/version", tag = "operators", responses((status = 200, description = "the build", body = Version)))]
-async fn version() -> axum::Json<Version> {
-    axum::Json(Version {
+#[utoipa::path(get, path = "/version", tag = "operators", responses((status = 200, description = "the build", body = Build)))]
+async fn version() -> axum::Json<Build> {
+    axum::Json(Build {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         sqlite: rusqlite::version(),

@@ -20,9 +20,8 @@ pub struct Problem {
     /// The same in words.
     title: &'static str,
     /// The HTTP status.
-    #[serde(serialize_with = "as_number")]
     #[schema(value_type = u16)]
-    status: StatusCode,
+    status: Status,
     /// What is wrong with this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -37,13 +36,27 @@ pub struct Problem {
     retry_after_seconds: Option<u16>,
 }
 
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
+/// A status that is written as its number.
+#[derive(Clone, Copy, Debug)]
+struct Status(StatusCode);
+
+impl Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.0.as_u16())
+    }
 }
 
 impl Problem {
     pub(crate) const fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
-        Self { kind, title, status, detail: None, field: None, winner: None, retry_after_seconds: None }
+        Self {
+            kind,
+            title,
+            status: Status(status),
+            detail: None,
+            field: None,
+            winner: None,
+            retry_after_seconds: None,
+        }
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -58,14 +71,11 @@ impl Problem {
 
     /// A query that cannot be asked: its shape is the request's own, so it is 400 and not 422.
     pub(crate) fn query(error: Error) -> Self {
-        match error {
-            Error::Refused(Refusal::Invalid { field, detail }) => Self {
-                field,
-                ..Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:query", "the query is not valid")
-                    .detail(detail)
-            },
-            other => other.into(),
+        if let Error::Refused(Refusal::Invalid { field, detail }) = error {
+            let problem = Self::new(StatusCode::BAD_REQUEST, "urn:hivelog:query", "the query is not valid");
+            return Self { field, ..problem.detail(detail) };
         }
+        error.into()
     }
 
     pub(crate) const fn not_found() -> Self {
@@ -232,7 +242,7 @@ impl IntoResponse for Problem {
         self.field = self.field.map(|field| clip(&field).map_or(field, Into::into));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.status.0;
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if let Some(seconds) = self.retry_after_seconds {

@@ -159,7 +159,7 @@ impl Frames {
             match woken {
                 Woken::Step(Ok(Step::Rows(segment, from))) => self.give(&segment, from),
                 Woken::Step(Ok(Step::CaughtUp(seq))) => {
-                    self.control("caught_up", format_args!("{{\"seq\":{seq}}}"))
+                    self.control("caught_up", format_args!("{{\"seq\":{seq}}}"));
                 }
                 Woken::Step(Ok(Step::Reset(reason, seq))) => self.reset(reason, seq),
                 Woken::Heartbeat => {

@@ -86,13 +86,11 @@ impl Command {
 impl Refusal {
     /// The same refusal, told of one event of several.
     pub(crate) fn at(self, index: usize) -> Self {
-        match self {
-            Self::Invalid { field, detail } => {
-                let place = field.map_or_else(|| format!("[{index}]"), |field| format!("[{index}].{field}"));
-                Self::Invalid { field: Some(place.into()), detail }
-            }
-            other => other,
+        if let Self::Invalid { field, detail } = self {
+            let place = field.map_or_else(|| format!("[{index}]"), |field| format!("[{index}].{field}"));
+            return Self::Invalid { field: Some(place.into()), detail };
         }
+        self
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::seq::LogId;
 use crate::store::open::readable;
 use crate::store::readers::{Readers, at_one_moment};
-use crate::store::{meta, rows};
+use crate::store::{inspect, meta, rows};
 
 /// What a check found.
 #[derive(Clone, Debug, Serialize)]
@@ -26,7 +26,7 @@ pub struct Report {
     pub rows: i64,
     /// The schema of the file.
     pub schema: i64,
-    /// The version of SQLite that read it.
+    /// The version of `SQLite` that read it.
     pub sqlite: String,
     /// The durability that it was last written with.
     pub durability: String,
@@ -51,7 +51,7 @@ pub fn check(path: impl AsRef<Path>) -> Result<Report, Error> {
 }
 
 fn examine(conn: &Connection, log_id: LogId) -> rusqlite::Result<Report> {
-    let mut problems = integrity(conn)?;
+    let mut problems = inspect::integrity(conn)?;
     let (head, floor, last) = (rows::head(conn)?, meta::floor(conn)?, rows::last(conn)?);
     let rows = rows::count_above(conn, floor)?;
     if rows != head.get() - floor.get() {
@@ -72,23 +72,15 @@ fn examine(conn: &Connection, log_id: LogId) -> rusqlite::Result<Report> {
             problems.push(format!("the board's table {table} is not the fold of the events"));
         }
     }
-    let text = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0));
     Ok(Report {
         log_id,
         head: head.get(),
         floor: floor.get(),
         rows,
-        schema: conn.query_row("PRAGMA user_version", [], |row| row.get(0))?,
+        schema: inspect::schema(conn)?,
         sqlite: rusqlite::version().to_owned(),
         durability: meta::text(conn, "durability")?.unwrap_or_else(|| "unknown".into()),
-        journal_mode: text("PRAGMA journal_mode")?,
+        journal_mode: inspect::journal_mode(conn)?,
         problems,
     })
-}
-
-fn integrity(conn: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = conn.prepare("PRAGMA integrity_check(20)")?;
-    let mut found: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    found.retain(|line| line != "ok");
-    Ok(found)
 }

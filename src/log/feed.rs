@@ -323,34 +323,31 @@ impl Follower {
         let (segment, index) = self.rows.as_mut()?;
         let skipped = segment.words_from(*index).position(|(kind, agents)| self.filter.wants(kind, agents));
         let found = skipped.map(|skipped| *index + skipped);
-        match found.and_then(|index| segment.row(index)) {
-            Some(row) => {
-                *index = found.map_or(*index, |index| index + 1);
-                Some(row)
-            }
-            None => {
-                self.rows = None;
-                None
-            }
+        if let Some(row) = found.and_then(|index| segment.row(index)) {
+            *index = found.map_or(*index, |index| index + 1);
+            Some(row)
+        } else {
+            self.rows = None;
+            None
         }
     }
 
-    /// Turns a step into what is given; `None` asks for another step.
-    fn take_step(&mut self, step: Result<Step, Error>) -> Option<Option<Result<Followed, Error>>> {
+    /// Turns a step into what is given, if it is something by itself.
+    fn take_step(&mut self, step: Result<Step, Error>) -> Option<Result<Followed, Error>> {
         match step {
             Ok(Step::Rows(segment, from)) => {
                 self.rows = Some((segment, from));
                 None
             }
-            Ok(Step::CaughtUp(seq)) => Some(Some(Ok(Followed::CaughtUp(seq)))),
-            Ok(Step::Reset(reason, seq)) => Some(Some(Ok(Followed::Reset { reason, seq }))),
+            Ok(Step::CaughtUp(seq)) => Some(Ok(Followed::CaughtUp(seq))),
+            Ok(Step::Reset(reason, seq)) => Some(Ok(Followed::Reset { reason, seq })),
             Ok(Step::End) => {
                 self.ended = true;
-                Some(None)
+                None
             }
             Err(error) => {
                 self.ended = true;
-                Some(Some(Err(error)))
+                Some(Err(error))
             }
         }
     }
@@ -363,7 +360,7 @@ impl Follower {
             }
             let step = self.feed.next().await;
             if let Some(given) = self.take_step(step) {
-                return given;
+                return Some(given);
             }
         }
         None
@@ -397,7 +394,7 @@ impl Iterator for BlockingFollower {
             }
             let step = self.0.feed.next_blocking();
             if let Some(given) = self.0.take_step(step) {
-                return given;
+                return Some(given);
             }
         }
         None

@@ -12,7 +12,8 @@ use crate::log::authority::{Answer, Appended, Authority, Command};
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::keys::{self, Known};
-use crate::store::writer::{Job, Turn, Writer};
+use crate::store::turn::{Job, Turn};
+use crate::store::writer::Writer;
 
 pub(crate) struct Local {
     writer: Arc<Writer>,
@@ -96,11 +97,17 @@ fn append_under(
 
 fn append_each(turn: &Turn<'_>, actor: &str, drafts: &[Draft]) -> Result<Result<Appended, Refusal>, Failure> {
     let mut appended = Appended { seqs: Vec::with_capacity(drafts.len()), new: 0 };
+    let head = turn.head();
     for (index, draft) in drafts.iter().enumerate() {
         match append_one(turn, actor, draft)? {
             Ok((seq, is_new)) => {
                 appended.seqs.push(seq);
                 appended.new += usize::from(is_new);
+            }
+            // What won is an event of this same append, which is now taken back: nobody may see it.
+            Err(Refusal::Conflict { winner, .. }) if winner.seq() > head => {
+                let refusal = Refusal::shape("contradicts an earlier event of the same append");
+                return Ok(Err(refusal.at(index)));
             }
             Err(refusal) => return Ok(Err(refusal.at(index))),
         }
@@ -133,6 +140,8 @@ fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, F
     let Some(step) = record.event.as_ref().and_then(board::step) else {
         return Ok(Ok(turn.insert(record, None)?));
     };
+    // A refusal tells the event that won, which may be one of this very transaction.
+    turn.flush()?;
     let others = match board::decide(turn.conn, step, record.payload.len())? {
         Ok(others) => others,
         Err(refusal) => return Ok(Err(refusal)),
@@ -160,6 +169,6 @@ fn hash_all(drafts: &[Draft]) -> [u8; 32] {
     let mut hashes = drafts.iter().filter_map(|draft| draft.record.as_ref().ok()).map(|record| hash(record));
     match drafts {
         [_] => hashes.next().unwrap_or_default(),
-        _ => hashes.fold(Sha256::new(), |all, hash| all.chain_update(hash)).finalize().into(),
+        _ => hashes.fold(Sha256::new(), sha2::Digest::chain_update).finalize().into(),
     }
 }

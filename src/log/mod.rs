@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod check;
 pub(crate) mod feed;
 pub(crate) mod local;
+pub(crate) mod options;
 pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod snapshot;
@@ -13,9 +14,9 @@ pub(crate) mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::draft::{Draft, is_kind};
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
@@ -24,6 +25,7 @@ use crate::log::activity::{Activity, Bucket};
 use crate::log::authority::{Appended, Authority, Command, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
+use crate::log::options::Options;
 use crate::log::range::{Page, Pager};
 use crate::log::recent::Recent;
 use crate::log::snapshot::Snapshot;
@@ -35,65 +37,9 @@ use crate::seq::{LogId, Seq};
 use crate::store::open::{self, Durability, Opened};
 use crate::store::readers::Readers;
 use crate::store::rows;
-use crate::store::writer::{Inserted, Surroundings, Writer};
+use crate::store::writer::{Show, Surroundings, Writer};
 use crate::store::{lock, meta, reading};
 use crate::tail::{Tail, Woken};
-
-/// How a log is opened.
-#[derive(Clone)]
-pub struct Options {
-    durability: Durability,
-    clock: SharedClock,
-    kinds: BTreeSet<Box<str>>,
-    create: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Full,
-            clock: Arc::new(SystemClock),
-            kinds: BTreeSet::new(),
-            create: true,
-        }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("durability", &self.durability).finish_non_exhaustive()
-    }
-}
-
-impl Options {
-    /// Acknowledges appends when `durability` says so. Default: [`Durability::Full`].
-    #[must_use]
-    pub const fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Takes the time from this clock.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Declares a kind without a dot in its name. The declaration is kept in the file.
-    #[must_use]
-    pub fn kind(mut self, kind: &str) -> Self {
-        self.kinds.insert(kind.into());
-        self
-    }
-
-    /// Whether a file that is not there is made. Default: yes.
-    #[must_use]
-    pub const fn create(mut self, create: bool) -> Self {
-        self.create = create;
-        self
-    }
-}
 
 /// What every part of an open log shares.
 pub(crate) struct Shared {
@@ -105,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
 }
 
-/// A persistent event log in one SQLite file.
+/// A persistent event log in one `SQLite` file.
 ///
 /// Clones share the same log. It needs no async runtime. Dropping the last clone closes it.
 #[derive(Clone)]
@@ -119,6 +65,7 @@ struct Inner {
     path: PathBuf,
     durability: Durability,
     kinds: BTreeSet<Box<str>>,
+    closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
 }
@@ -148,16 +95,20 @@ impl Drop for Inner {
 
 impl Inner {
     fn close(&self) {
-        match &self.source {
-            Source::Own { writer, .. } => writer.close(),
-            Source::Foreign(watcher) => watcher.close(),
-        }
-        // After the writer: what it committed last is still shown to followers.
-        self.shared.tail.close();
-        self.shared.readers.close();
-        if matches!(self.source, Source::Own { .. }) {
-            lock::remove_holder(&self.path);
-        }
+        // Once: by the second time the file may be open again, under a word of its own.
+        self.closing.call_once(|| {
+            match &self.source {
+                Source::Own { writer, .. } => writer.close(),
+                Source::Foreign(watcher) => watcher.close(),
+            }
+            // After the writer: what it committed last is still shown to followers.
+            self.shared.tail.close();
+            if matches!(self.source, Source::Own { .. }) {
+                // While the readers still hold the lock.
+                lock::remove_holder(&self.path);
+            }
+            self.shared.readers.close();
+        });
     }
 }
 
@@ -213,6 +164,7 @@ impl Log {
                 path,
                 durability: options.durability,
                 kinds,
+                closing: Once::new(),
                 _folder: folder,
             }),
         })
@@ -248,6 +200,7 @@ impl Log {
                 path,
                 durability: Durability::Full,
                 kinds: kinds.into_iter().map(Into::into).collect(),
+                closing: Once::new(),
                 _folder: None,
             }),
         })
@@ -296,7 +249,7 @@ impl Log {
     /// # Errors
     /// [`Error::Refused`] for a question that no page can answer, [`Error::Storage`].
     pub fn range(&self, range: &Range) -> Result<Page, Error> {
-        let mut pager = Pager::new(self.id(), range.clone(), Style::Array)?;
+        let mut pager = Pager::new(self.id(), range.clone(), true)?;
         loop {
             let page = self.inner.shared.readers.with(|conn| pager.slice(conn))?;
             if let Some(page) = page {
@@ -457,7 +410,7 @@ pub(crate) fn get(conn: &rusqlite::Connection, seq: Seq) -> Result<Option<Row>, 
 }
 
 /// Encodes what was committed, once, for every live reader.
-fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
+fn show(shared: &Arc<Shared>) -> Show {
     let shared = Arc::clone(shared);
     Box::new(move |inserted| {
         let bytes = inserted.iter().map(|row| row.record.payload.len() + 160).sum();
@@ -467,7 +420,7 @@ fn show(shared: &Arc<Shared>) -> Box<dyn FnMut(&[Inserted]) + Send> {
                 seq: row.seq,
                 recorded_at_ms: row.recorded_at_ms,
                 kind: &row.record.kind,
-                agents: row.agents.as_deref().unwrap_or(&row.record.agents),
+                agents: row.agents(),
                 payload: row.record.payload.as_bytes(),
             });
         }

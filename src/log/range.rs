@@ -62,7 +62,7 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
     at_one_moment(conn, |conn| {
         let (head, floor) = (rows::head(conn)?, meta::floor(conn)?);
         let mut after = range.after.unwrap_or(0).max(0);
-        let mut before = range.before.unwrap_or(i64::MAX).min(head.get() + 1);
+        let mut before = range.before.unwrap_or(i64::MAX).clamp(0, head.get() + 1);
         let stretch = |after, before| Stretch { after: Seq::clamped(after), before };
         if let Some(since) = range.since_ms {
             after = after.max(rows::at_or_after(conn, stretch(after, before), since)? - 1);
@@ -134,7 +134,8 @@ impl Walk {
 #[derive(Debug)]
 pub(crate) struct Pager {
     range: Range,
-    style: Style,
+    /// Whether rows are taken out of the page, or only its bytes.
+    with_rows: bool,
     log_id: LogId,
     began: Instant,
     state: Option<Making>,
@@ -152,9 +153,9 @@ struct Making {
 }
 
 impl Pager {
-    pub(crate) fn new(log_id: LogId, range: Range, style: Style) -> Result<Self, Error> {
+    pub(crate) fn new(log_id: LogId, range: Range, with_rows: bool) -> Result<Self, Error> {
         range.check()?;
-        Ok(Self { range, style, log_id, began: Instant::now(), state: None })
+        Ok(Self { range, with_rows, log_id, began: Instant::now(), state: None })
     }
 
     const fn is_turned(&self) -> bool {
@@ -167,10 +168,11 @@ impl Pager {
         if self.state.is_none() {
             let plan = plan(conn, &self.range)?;
             let order = if turned { Order::Desc } else { self.range.order };
+            let builder = Builder::new(Style::Array);
             self.state = Some(Making {
                 plan,
                 walk: Walk { rest: plan.stretch, order },
-                builder: Builder::new(self.style),
+                builder: if self.with_rows { builder } else { builder.bare() },
                 found: Vec::new(),
                 found_bytes: 0,
             });
@@ -237,7 +239,7 @@ impl Lines {
             Some(walk) => walk,
             None => Walk { rest: plan(conn, &self.range)?.stretch, order: self.range.order },
         };
-        let mut builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10));
+        let mut builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10)).bare();
         let rest = self.rest;
         let left = walk.slice(conn, &self.range, |row| {
             builder.push(row);

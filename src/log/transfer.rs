@@ -15,10 +15,11 @@ use crate::log::Log;
 use crate::log::local::hash;
 use crate::row::{Builder, Style};
 use crate::seq::{LogId, Seq};
+use crate::store::inspect::Bracket;
 use crate::store::keys::{self, Known};
 use crate::store::open::{self, Durability};
 use crate::store::readers::at_one_moment;
-use crate::store::rows::{self, Stretch};
+use crate::store::rows::{self, NewRow, Stretch};
 use crate::store::{meta, reading};
 
 /// The first line of an export: which log it is of, and how far it goes.
@@ -70,7 +71,8 @@ impl Log {
             out.write_all(&bytes)?;
             cursor = upto;
             done += count;
-            progress(done, total);
+            // Open items below the floor come on top of what the seqs count.
+            progress(done.min(total), total);
         }
         for line in readers.with(|conn| at_one_moment(conn, |conn| keys_of_many(conn, head)))? {
             write_line(out, &KeyLine { idempotency: line })?;
@@ -114,12 +116,11 @@ fn chunk(conn: &Connection, after: Seq, head: Seq) -> Result<(bytes::Bytes, u64,
         std::ops::ControlFlow::Continue(())
     })
     .map_err(|error| reading(&error))?;
-    match failed {
-        Some(error) => Err(reading(&error)),
-        None => {
-            let count = builder.len() as u64;
-            Ok((builder.finish().bytes().clone(), count, upto))
-        }
+    if let Some(error) = failed {
+        Err(reading(&error))
+    } else {
+        let count = builder.len() as u64;
+        Ok((builder.finish().bytes().clone(), count, upto))
     }
 }
 
@@ -128,12 +129,21 @@ fn keys_of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<KeyOfMany>
     let line = |(actor, key, known, recorded_at_ms): (String, String, Known, i64)| KeyOfMany {
         actor,
         key,
-        content_hash: known.content_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        content_hash: hex(&known.content_hash),
         first_seq: known.first.get(),
         last_seq: known.last.get(),
         recorded_at_ms,
     };
     Ok(found.into_iter().map(line).collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What an import did.
@@ -175,17 +185,17 @@ pub fn import(
     let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
     let mut intake =
         Intake { conn, floor: header.floor, last: resumed, last_ms: opened.last_ms, new: 0, known: 0 };
-    execute(conn, "BEGIN IMMEDIATE")?;
+    bracket(conn, Bracket::Begin)?;
     while let Some(text) = lines.next()? {
         intake.line(text).map_err(|error| lines.located(error))?;
         if intake.new > 0 && intake.new.is_multiple_of(IMPORT_CHUNK) {
-            execute(conn, "COMMIT")?;
+            bracket(conn, Bracket::Commit)?;
             crate::store::checkpoint::passive(conn).map_err(|error| reading(&error))?;
-            progress(intake.new + intake.known, total);
-            execute(conn, "BEGIN IMMEDIATE")?;
+            progress((intake.new + intake.known).min(total), total);
+            bracket(conn, Bracket::Begin)?;
         }
     }
-    execute(conn, "COMMIT")?;
+    bracket(conn, Bracket::Commit)?;
     let (new, known) = (intake.new, intake.known);
     let log_id = end(conn, &header)?;
     progress(total, total);
@@ -202,10 +212,10 @@ fn begin(conn: &Connection, source: LogId, head: Seq) -> Result<Seq, Error> {
             Err(Refusal::shape("the file holds a log already: import into a new one").into())
         }
         None => {
-            execute(conn, "BEGIN IMMEDIATE")?;
+            bracket(conn, Bracket::Begin)?;
             meta::set_text(conn, "importing", source.as_str()).map_err(failed)?;
             meta::remove(conn, "log_id").map_err(failed)?;
-            execute(conn, "COMMIT")?;
+            bracket(conn, Bracket::Commit)?;
             Ok(Seq::ZERO)
         }
     }
@@ -216,7 +226,7 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     let failed = |error: rusqlite::Error| reading(&error);
     let (head, floor) = (Seq::clamped(header.seq), Seq::clamped(header.floor));
     let log_id = LogId::mint().map_err(|error| Error::Storage(error.to_string().into()))?;
-    execute(conn, "BEGIN IMMEDIATE")?;
+    bracket(conn, Bracket::Begin)?;
     rows::set_head(conn, head).map_err(failed)?;
     meta::set_integer(conn, "floor", floor.get()).map_err(failed)?;
     meta::set_integer(conn, "board_floor", header.board_floor).map_err(failed)?;
@@ -226,14 +236,14 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     let count = rows::count_above(conn, floor).map_err(failed)?;
     let due = head.get() - floor.get();
     if count != due {
-        execute(conn, "ROLLBACK")?;
+        bracket(conn, Bracket::RollBack)?;
         let detail =
             format!("the export is cut off: {count} of {due} events are here; call again with all of it");
         return Err(Refusal::shape(detail).into());
     }
     meta::set_text(conn, "log_id", log_id.as_str()).map_err(failed)?;
     meta::remove(conn, "importing").map_err(failed)?;
-    execute(conn, "COMMIT")?;
+    bracket(conn, Bracket::Commit)?;
     let different = refold::differences(conn, head).map_err(failed)?;
     if different.is_empty() {
         Ok(log_id)
@@ -242,8 +252,8 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     }
 }
 
-fn execute(conn: &Connection, sql: &str) -> Result<(), Error> {
-    conn.execute_batch(sql).map_err(|error| reading(&error))
+fn bracket(conn: &Connection, bracket: Bracket) -> Result<(), Error> {
+    bracket.run(conn).map_err(|error| reading(&error))
 }
 
 struct Lines<'a> {
@@ -267,10 +277,10 @@ impl Lines<'_> {
     }
 
     fn located(&self, error: Error) -> Error {
-        match error {
-            Error::Refused(refusal) => self.wrong(&refusal.to_string()),
-            other => other,
+        if let Error::Refused(refusal) = error {
+            return self.wrong(&refusal.to_string());
         }
+        error
     }
 }
 
@@ -323,8 +333,14 @@ impl Intake<'_> {
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        let row = (&*record.kind, agents.as_str(), &*record.payload);
-        rows::insert(self.conn, Some(imported.seq), imported.recorded_at_ms, row).map_err(failed)?;
+        let row = NewRow {
+            seq: imported.seq,
+            recorded_at_ms: imported.recorded_at_ms,
+            kind: &record.kind,
+            agents: &agents,
+            payload: &record.payload,
+        };
+        rows::insert(self.conn, std::iter::once(row)).map_err(failed)?;
         if let Some(step) = step {
             board::fold(self.conn, step, imported.seq, record.payload.len()).map_err(failed)?;
             board::count_id(self.conn, step).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Which errors of SQLite are fatal, which pass, which are one job's own.
+//! Which errors of `SQLite` are fatal, which pass, which are one job's own.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::store::open::beside;
 /// Why a job could not run.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// SQLite said so.
+    /// `SQLite` said so.
     Sqlite(rusqlite::Error),
     /// The file cannot be trusted any more.
     Stop(String),
@@ -70,7 +70,7 @@ fn is_failed_sync(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Whether a write beside the database meets a full disk, a quota or a limit on file size: SQLite
+/// Whether a write beside the database meets a full disk, a quota or a limit on file size: `SQLite`
 /// tells only ENOSPC of a write apart from other errors, and keeps the system's number to itself.
 fn is_out_of_space(path: &Path) -> bool {
     use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
@@ -79,7 +79,7 @@ fn is_out_of_space(path: &Path) -> bool {
         let mut file = tempfile::tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
         // As far out as the WAL reaches, so that a limit on the size of a file shows too.
         file.seek(SeekFrom::Start(wal_bytes))?;
-        file.write_all(&[0u8; 64 << 10])
+        file.write_all(&vec![0u8; 64 << 10])
     };
     let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
     probe().is_err_and(|error| full.contains(&error.kind()))
@@ -96,6 +96,14 @@ pub(crate) const fn word(error: &Error) -> &'static str {
         Error::WalHeld => "wal_held",
         Error::Poisoned(_) => "poisoned",
         Error::Closed => "closed",
-        _ => "other",
+        Error::ReadOnly
+        | Error::Locked { .. }
+        | Error::NotALog(_)
+        | Error::Newer { .. }
+        | Error::NotFound(_)
+        | Error::Gone { .. }
+        | Error::TimedOut
+        | Error::Occupied
+        | Error::Storage(_) => "other",
     }
 }

@@ -60,7 +60,8 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<(Str
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms FROM keys
          WHERE last_seq <= ?1 AND (first_seq <> last_seq OR actor <> '') ORDER BY first_seq, actor, key",
     )?;
-    let found = statement
+
+    statement
         .query_map([head.get()], |row| {
             let known = Known {
                 content_hash: row.get(2)?,
@@ -69,6 +70,5 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<(Str
             };
             Ok((row.get(0)?, row.get(1)?, known, row.get(5)?))
         })?
-        .collect();
-    found
+        .collect()
 }

@@ -3,7 +3,9 @@
 //! It is `flock` on the database's own inode, so that a symbolic or a hard link to the file meets
 //! the same lock, and it goes with the process. The descriptor stays open as long as SQLite has
 //! the file open in this process: closing a second descriptor of a file drops SQLite's own locks.
+//! For the same reason a second one is not even opened while this process has the lock.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,44 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::sync::{Mutex, lock};
+
+/// Device and inode of the files that this process has the lock of.
+///
+/// It belongs to the process, not to a log: so do the POSIX locks of SQLite that it shields.
+static OURS: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// The lock of a file, held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    // The order matters: the descriptor is closed before another one may be opened.
+    file: File,
+    _entry: Entry,
+}
+
+/// A place in [`OURS`].
+#[derive(Debug)]
+struct Entry((u64, u64));
+
+impl Held {
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // By hand, because a process that is just being forked off has the descriptor too until it
+        // becomes another program; closing ours would then free nothing yet.
+        let _freed_by_closing = self.file.unlock();
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&OURS).remove(&self.0);
+    }
+}
 
 /// What `PATH.lock` says of the process that holds the lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,10 +60,20 @@ pub(crate) struct Holder {
 }
 
 /// Takes the lock of `path`, or says who holds it.
-pub(crate) fn take(path: &Path) -> Result<File, Error> {
+pub(crate) fn take(path: &Path) -> Result<Held, Error> {
+    let inode_of = |meta: &std::fs::Metadata| (meta.dev(), meta.ino());
+    let mut ours = lock(&OURS);
+    if ours.contains(&inode_of(&std::fs::metadata(path)?)) {
+        let url = read_holder(path).and_then(|holder| holder.url);
+        return Err(Error::Locked { pid: Some(std::process::id()), url });
+    }
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            let inode = inode_of(&file.metadata()?);
+            ours.insert(inode);
+            Ok(Held { file, _entry: Entry(inode) })
+        }
         Err(TryLockError::WouldBlock) => {
             let holder = read_holder(path);
             let pid = pid_of_lock(&file).or_else(|| holder.as_ref().map(|holder| holder.pid));

@@ -69,6 +69,6 @@ pub(crate) fn log_id(conn: &Connection) -> Result<LogId, Error> {
 pub(crate) fn kinds(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement =
         conn.prepare("SELECT substr(name, 6) FROM meta WHERE name >= 'kind.' AND name < 'kind/'")?;
-    let kinds = statement.query_map([], |row| row.get(0))?.collect();
-    kinds
+
+    statement.query_map([], |row| row.get(0))?.collect()
 }

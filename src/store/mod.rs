@@ -1,8 +1,9 @@
-//! One SQLite file, without meaning: opening it, writing it by one thread, reading it by a pool.
+//! One `SQLite` file, without meaning: opening it, writing it by one thread, reading it by a pool.
 
 pub(crate) mod checkpoint;
 pub(crate) mod fault;
 pub(crate) mod identity;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod meta;
@@ -11,13 +12,14 @@ pub(crate) mod open;
 pub(crate) mod queue;
 pub(crate) mod readers;
 pub(crate) mod rows;
+pub(crate) mod turn;
 pub(crate) mod writer;
 
 use rusqlite::ErrorCode;
 
 use crate::error::Error;
 
-/// What an error of SQLite means for the one who asked for a read, or for the start of a log.
+/// What an error of `SQLite` means for the one who asked for a read, or for the start of a log.
 pub(crate) fn reading(error: &rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,

@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::limits::{LOCK_WAIT, WAL_BYTES_KEPT};
 use crate::seq::{LogId, Seq};
 use crate::store::identity::{self, Identity};
-use crate::store::{checkpoint, lock, meta, migrate, readers, reading, rows};
+use crate::store::lock::Held;
+use crate::store::{checkpoint, inspect, lock, meta, migrate, readers, reading, rows};
 
 /// When an append is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Durability {
     }
 }
 
-/// The oldest SQLite that is trusted: below it, a WAL can be reset under a commit.
+/// The oldest `SQLite` that is trusted: below it, a WAL can be reset under a commit.
 const SQLITE_MIN: i32 = 3_051_003;
 
 const OUR_TRIGGERS: [&str; 2] = ["events_are_never_changed", "events_are_never_deleted"];
@@ -43,7 +44,7 @@ const OUR_TRIGGERS: [&str; 2] = ["events_are_never_changed", "events_are_never_d
 /// A file, opened by its one writer.
 pub(crate) struct Opened {
     pub(crate) conn: Connection,
-    pub(crate) lock: Arc<File>,
+    pub(crate) lock: Arc<Held>,
     pub(crate) path: PathBuf,
     pub(crate) head: Seq,
     pub(crate) last_ms: i64,
@@ -71,8 +72,7 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     let failed = |error: rusqlite::Error| reading(&error);
     conn.busy_timeout(LOCK_WAIT).map_err(failed)?;
     readers::harden(conn).map_err(failed)?;
-    let schema: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    identity::check_schema(schema)?;
+    identity::check_schema(inspect::schema(conn).map_err(failed)?)?;
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)).map_err(failed)?;
     let synchronous = match durability {
         Durability::Full => "FULL",
@@ -90,7 +90,7 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     checkpoint::watch(conn);
     migrate::up(conn)?;
     check_triggers(conn)?;
-    let before = Seq::clamped(integer(conn, "SELECT coalesce(max(seq), 0) FROM events")?);
+    let before = rows::last(conn).map_err(failed)?;
     let head = rows::head(conn).map_err(failed)?;
     if before > head {
         return Err(Error::NotALog(format!(
@@ -99,10 +99,6 @@ fn prepare(conn: &mut Connection, durability: Durability) -> Result<Seq, Error> 
     }
     checkpoint::passive(conn).map_err(failed)?;
     Ok(head)
-}
-
-fn integer(conn: &Connection, sql: &str) -> Result<i64, Error> {
-    conn.query_row(sql, [], |row| row.get(0)).map_err(|error| reading(&error))
 }
 
 /// Refuses triggers on our tables that are not ours: they would run with our rights.
@@ -142,10 +138,10 @@ pub(crate) fn readable(path: &Path) -> Result<PathBuf, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(&path, flags).map_err(|error| reading(&error))?;
     readers::harden(&conn).map_err(|error| reading(&error))?;
-    if integer(&conn, "PRAGMA application_id")? != identity::APPLICATION_ID {
+    if inspect::application_id(&conn).map_err(|error| reading(&error))? != identity::APPLICATION_ID {
         return Err(Error::NotALog("the file is not a log".into()));
     }
-    identity::check_schema(integer(&conn, "PRAGMA user_version")?)?;
+    identity::check_schema(inspect::schema(&conn).map_err(|error| reading(&error))?)?;
     Ok(path)
 }
 
@@ -174,14 +170,19 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Device and inode of the file that the path names now.
+pub(crate) fn inode(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok()
+}
+
 /// Whether the path still names the file behind the descriptor.
 pub(crate) fn is_same_file(path: &Path, file: &File) -> bool {
-    let named = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let named = inode(path);
     let held = file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
     named.is_some() && named == held
 }
 
-fn take_lock(path: &Path, create: bool) -> Result<File, Error> {
+fn take_lock(path: &Path, create: bool) -> Result<Held, Error> {
     // Each round either ends or finds that another process put a file in place meanwhile.
     for _ in 0..5 {
         if !path.exists() {
@@ -201,8 +202,8 @@ fn take_lock(path: &Path, create: bool) -> Result<File, Error> {
             return Err(Error::NotALog("the path is a folder".into()));
         }
         let lock = lock::take(path)?;
-        match identity::of(&lock)? {
-            Identity::Log if is_same_file(path, &lock) => return Ok(lock),
+        match identity::of(lock.file())? {
+            Identity::Log if is_same_file(path, lock.file()) => return Ok(lock),
             Identity::Log => {}
             Identity::Empty => {
                 let fresh = build_fresh(path)?;

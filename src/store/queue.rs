@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_JOBS_MAX, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};
-use crate::store::writer::Job;
+use crate::store::turn::Job;
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Why a job was not taken.

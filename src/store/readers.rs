@@ -1,6 +1,5 @@
 //! The pool of read-only connections, behind two gates: one for scans, one for short reads.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::limits::{POINT_READS_MAX, READERS_MAX};
+use crate::store::lock::Held;
 use crate::store::reading;
 use crate::sync::{Mutex, lock};
 
@@ -43,12 +43,12 @@ struct Inner {
 struct Open {
     // The order matters: the connections go before the descriptor that holds the lock.
     pool: Pool,
-    _lock: Option<Arc<File>>,
+    _lock: Option<Arc<Held>>,
 }
 
 impl Readers {
     /// Opens the pool; the file has to be there. `lock` is held as long as a connection is open.
-    pub(crate) fn open(path: &Path, lock: Option<Arc<File>>) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, lock: Option<Arc<Held>>) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let manager = SqliteConnectionManager::file(path).with_flags(flags).with_init(prepare);
         let pool = Pool::builder()

@@ -1,6 +1,7 @@
 //! The only SQL on `events`.
 
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params};
@@ -28,20 +29,50 @@ impl Stretch {
     }
 }
 
-/// The one insert: a seq is given by the log that assigned it, or `None` to take the next one.
-pub(crate) fn insert(
+/// A row to be inserted: its seq was given by the one who assigns them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) recorded_at_ms: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) agents: &'a str,
+    pub(crate) payload: &'a str,
+}
+
+/// Rows in one statement: measured, 32 take two thirds of the time of 32 alone, and more gain nothing.
+pub(crate) const INSERT_ROWS_MAX: usize = 32;
+
+/// The one insert, for some rows at a time.
+pub(crate) fn insert<'a>(
     conn: &Connection,
-    given: Option<Seq>,
-    recorded_at_ms: i64,
-    (kind, agents, payload): (&str, &str, &str),
-) -> rusqlite::Result<Seq> {
-    let seq = conn
-        .prepare_cached(
-            "INSERT INTO events (seq, recorded_at_ms, kind, agents, payload)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .insert((given.map(Seq::get), recorded_at_ms, kind, agents, payload))?;
-    Ok(Seq::clamped(seq))
+    rows: impl ExactSizeIterator<Item = NewRow<'a>>,
+) -> rusqlite::Result<()> {
+    static SQL: LazyLock<[String; 3]> = LazyLock::new(|| [1, 8, INSERT_ROWS_MAX].map(insert_sql));
+    let [one, some, many] = &*SQL;
+    let mut rows = rows;
+    while rows.len() > 0 {
+        let (count, sql) = match rows.len() {
+            INSERT_ROWS_MAX.. => (INSERT_ROWS_MAX, many),
+            8.. => (8, some),
+            _ => (1, one),
+        };
+        let mut statement = conn.prepare_cached(sql)?;
+        for (index, row) in (0..).zip(rows.by_ref().take(count)) {
+            let first = index * 5;
+            statement.raw_bind_parameter(first + 1, row.seq.get())?;
+            statement.raw_bind_parameter(first + 2, row.recorded_at_ms)?;
+            statement.raw_bind_parameter(first + 3, row.kind)?;
+            statement.raw_bind_parameter(first + 4, row.agents)?;
+            statement.raw_bind_parameter(first + 5, row.payload)?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
+fn insert_sql(rows: usize) -> String {
+    let values = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
+    format!("INSERT INTO events (seq, recorded_at_ms, kind, agents, payload) VALUES {values}")
 }
 
 /// The highest seq that was ever given, from the file's own counter: rows can be pruned.
@@ -142,22 +173,19 @@ pub(crate) fn scan(
         return Ok(());
     }
     let bounds = (stretch.after.get(), stretch.before);
-    match filter.rare_kinds() {
-        Some(kinds) => {
-            let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
-            let numbers = [bounds.0, bounds.1];
-            let values = numbers
-                .iter()
-                .map(|number| number as &dyn rusqlite::ToSql)
-                .chain(kinds.iter().map(|kind| kind as &dyn rusqlite::ToSql));
-            walk(&mut statement, rusqlite::params_from_iter(values), filter, true, &mut each)
-        }
-        None => {
-            // Reading the agents costs a tenth of a scan, so they are read where they are asked.
-            let agents = filter.names_agents();
-            let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
-            walk(&mut statement, bounds, filter, agents, &mut each)
-        }
+    if let Some(kinds) = filter.rare_kinds() {
+        let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
+        let numbers = [bounds.0, bounds.1];
+        let values = numbers
+            .iter()
+            .map(|number| number as &dyn rusqlite::ToSql)
+            .chain(kinds.iter().map(|kind| kind as &dyn rusqlite::ToSql));
+        walk(&mut statement, rusqlite::params_from_iter(values), filter, true, &mut each)
+    } else {
+        // Reading the agents costs a tenth of a scan, so they are read where they are asked.
+        let agents = filter.names_agents();
+        let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
+        walk(&mut statement, bounds, filter, agents, &mut each)
     }
 }
 
@@ -210,7 +238,7 @@ const fn plain_sql(order: Order, agents: bool) -> &'static str {
     }
 }
 
-/// One arm for each kind: each comes out of the index in order, and SQLite merges them.
+/// One arm for each kind: each comes out of the index in order, and `SQLite` merges them.
 fn rare_sql(kinds: usize, order: Order) -> String {
     let arms: Vec<String> = (0..kinds)
         .map(|index| {

@@ -3,8 +3,6 @@
 //! COMMIT, then what was inserted is handed to the log, then the tail is published, then the jobs
 //! are answered: so nobody holds an answer that a reader does not have yet.
 
-use std::cell::{Cell, RefCell};
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,94 +13,18 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
-use crate::draft::Record;
 use crate::error::Error;
 use crate::limits::{CHECKPOINT_PAGES, WAL_BYTES_MAX, WRITER_TICK};
 use crate::metrics::Metrics;
 use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
-use crate::store::open::{Opened, is_same_file};
+use crate::store::lock::Held;
+use crate::store::open::{Opened, beside, inode, is_same_file};
 use crate::store::queue::{NotTaken, Queue, Taken};
+use crate::store::turn::{Inserted, Job, Turn};
 use crate::store::{checkpoint, rows};
 use crate::sync::{Mutex, lock};
 use crate::tail::Tail;
-
-/// Something to be written.
-///
-/// It may run twice: a fault in a batch rolls everything back and runs each job alone. So it has
-/// no effect outside its transaction until it is answered.
-pub(crate) trait Job: Send {
-    /// Bytes that it holds while it waits.
-    fn weight(&self) -> usize;
-
-    /// When its caller no longer waits; it is then not run at all.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Writes. What the domain refuses is no failure: the job keeps it for its answer.
-    fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure>;
-
-    /// Answers, after the commit was published, or with the reason why there was none.
-    fn answer(self: Box<Self>, outcome: Result<(), Error>);
-}
-
-/// What was inserted in a transaction.
-#[derive(Clone, Debug)]
-pub(crate) struct Inserted {
-    pub(crate) seq: Seq,
-    pub(crate) recorded_at_ms: i64,
-    pub(crate) record: Arc<Record>,
-    /// The agents, where they are more than the record says.
-    pub(crate) agents: Option<Box<str>>,
-}
-
-/// One transaction, as a job sees it.
-pub(crate) struct Turn<'a> {
-    pub(crate) conn: &'a Connection,
-    /// The time of the events of this transaction, in milliseconds since 1970.
-    pub(crate) now_ms: i64,
-    head: Cell<Seq>,
-    inserted: RefCell<Vec<Inserted>>,
-}
-
-impl Turn<'_> {
-    /// Inserts an event at the next seq.
-    pub(crate) fn insert(&self, record: &Arc<Record>, agents: Option<Box<str>>) -> Result<Seq, Failure> {
-        let expected = self.head.get().next();
-        if expected == self.head.get() {
-            return Err(Failure::Stop("the log has reached its last seq (2^53-1)".into()));
-        }
-        let names = agents.as_deref().unwrap_or(&record.agents);
-        let seq = rows::insert(self.conn, None, self.now_ms, (&record.kind, names, &record.payload))?;
-        if seq != expected {
-            return Err(Failure::Stop(format!(
-                "another program wrote the file: seq {expected} was due, {seq} came"
-            )));
-        }
-        self.head.set(seq);
-        let row = Inserted { seq, recorded_at_ms: self.now_ms, record: Arc::clone(record), agents };
-        self.inserted.borrow_mut().push(row);
-        Ok(seq)
-    }
-
-    /// Runs several writes of which all or none stay: none where `write` refuses.
-    pub(crate) fn all_or_none<T, R>(
-        &self,
-        write: impl FnOnce() -> Result<Result<T, R>, Failure>,
-    ) -> Result<Result<T, R>, Failure> {
-        let (head, count) = (self.head.get(), self.inserted.borrow().len());
-        self.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
-        let done = write()?;
-        if done.is_err() {
-            self.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
-            self.head.set(head);
-            self.inserted.borrow_mut().truncate(count);
-        }
-        self.conn.prepare_cached("RELEASE command")?.execute([])?;
-        Ok(done)
-    }
-}
 
 /// Why a log takes no more appends; empty while it does.
 pub(crate) type Poison = watch::Receiver<Option<Arc<str>>>;
@@ -131,9 +53,12 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (poisoned, poison) = watch::channel(None);
         let Opened { conn, lock, path, head, last_ms } = opened;
+        // SQLite makes this file when it opens the database, and keeps it as long as it has it open.
+        let wal = inode(&beside(&path, "-wal"));
         let mut work = Work {
             conn,
             path,
+            wal,
             lock,
             queue: Arc::clone(&queue),
             tail: around.tail,
@@ -196,7 +121,9 @@ impl Drop for Writer {
 struct Work {
     conn: Connection,
     path: PathBuf,
-    lock: Arc<File>,
+    /// The WAL that is written to, by device and inode.
+    wal: Option<(u64, u64)>,
+    lock: Arc<Held>,
     queue: Arc<Queue>,
     tail: Arc<Tail>,
     metrics: Arc<Metrics>,
@@ -284,9 +211,9 @@ impl Work {
 
     fn drop_expired(&self, batch: &mut Vec<Box<dyn Job>>) {
         let now = Instant::now();
-        let is_late = |job: &Box<dyn Job>| job.deadline().is_some_and(|deadline| deadline < now);
-        if batch.iter().any(is_late) {
-            let (mut late, kept) = std::mem::take(batch).into_iter().partition(is_late);
+        let is_late = |job: &dyn Job| job.deadline().is_some_and(|deadline| deadline < now);
+        if batch.iter().any(|job| is_late(job.as_ref())) {
+            let (mut late, kept) = std::mem::take(batch).into_iter().partition(|job| is_late(job.as_ref()));
             *batch = kept;
             self.answer_all(&mut late, &Error::Expired);
         }
@@ -327,16 +254,11 @@ impl Work {
 
     fn run_jobs(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(Seq, Vec<Inserted>), Failure> {
         self.check_foreign()?;
-        let turn = Turn {
-            conn: &self.conn,
-            now_ms: self.clock.now_ms().max(self.last_ms),
-            head: Cell::new(self.head),
-            inserted: RefCell::new(Vec::with_capacity(batch.len())),
-        };
+        let turn = Turn::new(&self.conn, self.clock.now_ms().max(self.last_ms), self.head);
         for job in batch {
             job.run(&turn)?;
         }
-        Ok((turn.head.get(), turn.inserted.into_inner()))
+        turn.end()
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<usize> {
@@ -396,8 +318,12 @@ impl Work {
 
     /// Looks whether the file is still the one that was opened, and still ours.
     fn look(&mut self) -> Result<(), String> {
-        if !is_same_file(&self.path, &self.lock) {
+        if !is_same_file(&self.path, self.lock.file()) {
             return Err(format!("{} was removed or replaced", self.path.display()));
+        }
+        let wal = beside(&self.path, "-wal");
+        if self.wal.is_some() && inode(&wal) != self.wal {
+            return Err(format!("{} was removed or replaced", wal.display()));
         }
         self.check_foreign().or_else(|failure| match self.fault(&failure) {
             Fault::Stop(reason) => Err(reason),

@@ -6,8 +6,6 @@
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
-#[expect(clippy::allow_attributes, reason = "not every test that includes this file uses all of it")]
-#[allow(dead_code)]
 impl Dice {
     pub const fn from_seed(seed: u64) -> Self {
         Self(seed)

@@ -1,0 +1,213 @@
+//! The verb that serves a log: what is opened here is closed here, in reverse.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
+use crate::cli::place::{File, open_to_write};
+use crate::http::Access;
+use crate::{Durability, Log, Options};
+
+/// The signal of a write past the file size limit; its default is to kill the process.
+const SIGXFSZ: i32 = 25;
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    file: File,
+    #[command(flatten)]
+    door: Door,
+    /// When an append is acknowledged: when it is on disk (full), or when the system has it (normal)
+    #[arg(long, value_name = "MODE", value_enum, default_value = "full")]
+    durability: Mode,
+    /// Declare an event kind without a dot in its name; the file remembers it
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<String>,
+    /// Ask nobody for a credential
+    #[arg(long)]
+    no_auth: bool,
+    /// How logs are written on stderr; the variable `HIVELOG_LOG` says which (default: info)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// Where the server listens.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Door {
+    /// The loopback address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4483", value_parser = listen_address)]
+    listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    Full,
+    Normal,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Reads an address to listen on. Without credentials it has to be this machine's own.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    let address = match local {
+        Some(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+        None => text.parse().map_err(|_| "expected ADDR:PORT, such as 127.0.0.1:4483".to_owned())?,
+    };
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("only loopback addresses (127.0.0.1, [::1]) can be listened on".into())
+    }
+}
+
+impl Door {
+    /// Takes the address; what connects waits until the log is open.
+    pub(crate) fn bind(self) -> Result<TcpListener, Failure> {
+        let listener = TcpListener::bind(self.listen)
+            .map_err(|error| Failure::failed(format!("cannot listen on {}: {error}", self.listen)))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}
+
+/// A log that is served.
+pub(crate) struct Running {
+    pub(crate) log: Log,
+    pub(crate) url: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Serves the log and says where, on the first line of stdout and beside the file.
+    pub(crate) fn start(log: Log, listener: TcpListener) -> Result<Self, Failure> {
+        let url = format!("http://{}", listener.local_addr()?);
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(crate::http::serve(log.clone(), listener, Access::loopback(), stop.clone()));
+        log.announce(&url)?;
+        let mut out = Output::stdout(Form::HUMAN);
+        // Who closed stdout finds the URL beside the file.
+        let _closed = out.text(&url).and_then(|()| out.flush());
+        Ok(Self { log, url, stop, task })
+    }
+
+    /// Waits until somebody wants an end, or the log cannot go on.
+    pub(crate) async fn wait(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        tokio::select! {
+            () = signals.stop() => Ok(()),
+            reason = self.log.failed() => Err(Failure::failed(reason)),
+            ended = &mut self.task => {
+                let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
+                Err(Failure::failed(format!("the server ended by itself{why}")))
+            }
+        }
+    }
+
+    /// Answers what is under way, then closes the log.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        if !self.task.is_finished() {
+            // How the task ended no longer matters.
+            let _ended = (&mut self.task).await;
+        }
+        let log = self.log;
+        // Closing commits what is queued, which blocks.
+        let _closed = tokio::task::spawn_blocking(move || log.close()).await;
+    }
+}
+
+/// The signals that a server listens to.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    // Kept so that a write past the file size limit comes back as an error: a full disk, not a death.
+    _file_size: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
+        })
+    }
+
+    /// Waits for a signal to stop. Cancel-safe.
+    pub(crate) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("HIVELOG_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,rusqlite_migration=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error says that a subscriber is there already, which is as good.
+    let _started = match format {
+        LogFormat::Text => builder.with_ansi(is_talk_on_terminal()).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Nobody may take this server for a guarded one.
+pub(crate) fn warn_of_no_credentials(url: &str) {
+    say(format_args!(
+        "hivelog: NO CREDENTIALS: whoever reaches {url} from this machine reads and writes the log"
+    ));
+}
+
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    start_logging(args.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let listener = args.door.bind()?;
+    let durability = match args.durability {
+        Mode::Full => Durability::Full,
+        Mode::Normal => Durability::Normal,
+    };
+    let options = args.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
+    let log = open_to_write(&args.file.path_to_make()?, &options.durability(durability))?;
+    let mut running = Running::start(log, listener)?;
+    match args.log_format {
+        LogFormat::Text => warn_of_no_credentials(&running.url),
+        LogFormat::Json => {
+            tracing::warn!(url = running.url, "no credentials: whoever reaches it reads and writes");
+        }
+    }
+    if !args.no_auth {
+        tracing::warn!("this version has no credentials yet; --no-auth says that you know");
+    }
+    tracing::info!(
+        url = running.url,
+        path = %running.log.path().display(),
+        log_id = %running.log.id(),
+        head = running.log.tail().get(),
+        durability = durability.as_str(),
+        "serving"
+    );
+    let ended = running.wait(&mut signals).await;
+    tracing::info!("stopping");
+    running.end().await;
+    ended
+}
