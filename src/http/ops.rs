@@ -12,7 +12,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -140,6 +140,11 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
     api.info.title = "hivelog".into();
     api.info.description = Some(env!("CARGO_PKG_DESCRIPTION").into());
     api.info.version = env!("CARGO_PKG_VERSION").into();
+    // The router's own crate puts its author here.
+    api.info.contact = None;
+    let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+    license.identifier = Some(env!("CARGO_PKG_LICENSE").into());
+    api.info.license = Some(license);
     api
 }
 

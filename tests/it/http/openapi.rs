@@ -17,6 +17,16 @@ fn the_document_is_the_golden_one() {
     assert_eq!(golden.trim_end(), now, "to accept it: REWRITE_GOLDEN=1 cargo test openapi");
 }
 
+#[test]
+fn the_document_speaks_of_this_crate() {
+    let document: Value = serde_json::from_str(&hivelog::http::openapi()).expect("JSON");
+    let info = document["info"].as_object().expect("an object");
+    assert_eq!(info["title"], env!("CARGO_PKG_NAME"));
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["license"]["identifier"], env!("CARGO_PKG_LICENSE"));
+    assert_eq!(info.get("contact"), None, "somebody else is named");
+}
+
 #[tokio::test]
 async fn the_document_is_served() {
     let server = Server::start().await;

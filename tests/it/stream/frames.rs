@@ -113,7 +113,7 @@ async fn a_heartbeat_moves_the_position_of_a_filtered_stream() {
     let mut body = response.into_body().into_data_stream();
     let mut next = async || {
         let bytes = body.next().await.expect("a frame").expect("no error");
-        masked(&String::from_utf8(bytes.to_vec()).expect("UTF-8"), &log.id().to_string())
+        masked(std::str::from_utf8(&bytes).expect("UTF-8"), &log.id().to_string())
     };
     assert!(next().await.contains("event: hello\n"));
     assert!(next().await.contains("event: caught_up\n"));
