@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
-use crate::event::{Event, is_name};
+use crate::event::{BOARD_KINDS, Event, is_name};
 use crate::limits::{KEY_CHARS_MAX, NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
 use crate::seq::Seq;
 
@@ -40,7 +40,7 @@ pub(crate) struct Record {
     /// The names that the event concerns, divided by single spaces.
     pub(crate) agents: Box<str>,
     pub(crate) payload: Box<str>,
-    /// The event as typed, where the kind is a fixed one.
+    /// The event as typed, where the board asks for it. Most events are messages, whose text is enough.
     pub(crate) event: Option<Event>,
 }
 
@@ -124,7 +124,7 @@ impl From<Event> for Draft {
         });
         let record = checked.map(|(agents, payload)| {
             let kind = event.kind().into();
-            Arc::new(Record { kind, agents, payload: payload.into(), event: Some(event) })
+            Arc::new(Record { kind, agents, payload: payload.into(), event: for_board(event) })
         });
         Self { record, key: None }
     }
@@ -134,6 +134,10 @@ impl From<&Event> for Draft {
     fn from(event: &Event) -> Self {
         event.clone().into()
     }
+}
+
+fn for_board(event: Event) -> Option<Event> {
+    BOARD_KINDS.contains(&event.kind()).then_some(event)
 }
 
 /// What becomes of the names that only the log may write.
@@ -181,7 +185,7 @@ fn parse(text: &str, given_kind: Option<&str>, reserved: Reserved) -> Result<Dra
                 kind: kind.as_ref().into(),
                 agents: join_names(&event.names()),
                 payload: payload.into(),
-                event: Some(event),
+                event: for_board(event),
             }
         }
         None => custom(text, &kind, &fields)?,

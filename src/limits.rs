@@ -72,6 +72,8 @@ pub const PAGE_EVENTS_MAX: usize = 10_000;
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Events of one chunk of a replay or a streamed range.
 pub const CHUNK_EVENTS: usize = 2_000;
+/// Chunks of a streamed range that are read ahead of a client.
+pub const CHUNKS_AHEAD: usize = 3;
 /// Values of one repeated filter key.
 pub const FILTER_VALUES_MAX: usize = 64;
 /// Buckets of one activity histogram.

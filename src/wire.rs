@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::seq::{LogId, Seq};
+use crate::seq::{Cursor, LogId, Seq};
 
 /// Appends one event as a flat JSON object on one line, with the idempotency key that it was appended
 /// under where one is given; says where its kind ends.
@@ -57,21 +57,7 @@ fn close_envelope(out: &mut Vec<u8>, payload: &[u8]) {
 
 /// Appends an integer in decimal digits.
 pub(crate) fn integer(out: &mut Vec<u8>, number: i64) {
-    let mut digits = [0u8; 20];
-    let mut rest = number.unsigned_abs();
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        length += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(digits.get(20 - length..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends a JSON string.
@@ -101,10 +87,9 @@ pub(crate) fn retry_frame(delay_ms: u32) -> Vec<u8> {
 
 /// A frame of the stream's own, with a name and the position `at` that a client resumes from.
 #[must_use]
-pub(crate) fn control_frame(name: &str, log_id: LogId, at: Seq, data: std::fmt::Arguments<'_>) -> Vec<u8> {
+pub(crate) fn control_frame(name: &str, at: Cursor, data: std::fmt::Arguments<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
-    frame_id(&mut out, log_id, at);
     // Writing to a Vec does not fail.
-    let _infallible = write!(out, "event: {name}\ndata: {data}\n\n");
+    let _infallible = write!(out, "id: {at}\nevent: {name}\ndata: {data}\n\n");
     out
 }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::draft::Draft;
 use crate::error::Refusal;
-use crate::http::params::Params;
+use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
 use crate::limits::{BATCH_EVENTS_MAX, BODY_BYTES_MAX, BODY_TIMEOUT, COMMAND_TIMEOUT};
@@ -64,11 +64,10 @@ struct Many {
         (status = 507, description = "no space; nothing was stored", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn append(State(door): State<Shared>, params: Params, request: Request) -> Result<Response, Problem> {
+async fn append(State(door): State<Shared>, _: NoParams, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let form = Form::of(&parts.headers)?;
     let key = idempotency_key(&parts.headers)?;
-    params.end().map_err(|refusal| Problem::query(refusal.into()))?;
     let bytes = read(&parts.headers, body).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::body_broken())?;
     let (command, is_one) = command(text, form, key)?;

@@ -1,6 +1,5 @@
 //! `GET /api/history`: pages, whole ranges as lines, one event; `GET /api/activity`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,12 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
-use crate::http::params::{Params, number};
+use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
-use crate::http::{Door, Shared, json};
+use crate::http::{Door, Shared, json, lines};
 use crate::limits::PAGE_EVENTS;
 use crate::log::activity::{self, Activity, Bucket};
-use crate::log::range::{Lines, Page, Pager};
+use crate::log::range::{Page, Pager};
 use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
 use crate::seq::Seq;
 use crate::store::readers::Lane;
@@ -112,7 +111,7 @@ async fn history(
 ) -> Result<Response, Problem> {
     let (range, limit, wait) = asked(params).map_err(|refusal| Problem::query(refusal.into()))?;
     if wants_lines(&headers) {
-        return Ok(lines(door, range, limit));
+        return Ok(lines::response(door, range, limit));
     }
     page(&door, range, wait).await.map(|page| page_response(&page)).map_err(Problem::query)
 }
@@ -192,59 +191,6 @@ fn page_response(page: &Page) -> Response {
     response
 }
 
-/// Streams a range in chunks; while one is being sent, the next is read.
-fn lines(door: Shared, range: Range, limit: Option<usize>) -> Response {
-    let begin = Lines::new(range, limit);
-    let chunks = stream::unfold(Some(Reading::start(door, begin)), |reading| async move {
-        let mut reading = reading?;
-        loop {
-            match reading.take().await {
-                Ok((bytes, Some(next))) if bytes.is_empty() => reading = next,
-                Ok((bytes, next)) => return Some((Ok(bytes), next)),
-                Err(error) => return Some((Err(error), None)),
-            }
-        }
-    });
-    let mut response = Body::from_stream(chunks).into_response();
-    super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");
-    response
-}
-
-type Chunk = Result<(Lines, Option<Bytes>), Error>;
-
-/// A chunk that is being read ahead. One is: a slow client costs two chunks of memory and no
-/// connection to the file.
-struct Reading {
-    door: Arc<Door>,
-    chunk: tokio::task::JoinHandle<Chunk>,
-}
-
-impl Reading {
-    fn start(door: Arc<Door>, mut lines: Lines) -> Self {
-        let readers = door.log.shared().readers.clone();
-        let chunk = tokio::spawn(async move {
-            let read = move |conn: &rusqlite::Connection| {
-                let bytes = lines.chunk(conn)?;
-                Ok((lines, bytes))
-            };
-            readers.run(Lane::Scan, read).await
-        });
-        Self { door, chunk }
-    }
-
-    /// The chunk, and the next one being read where there is one.
-    async fn take(self) -> Result<(Bytes, Option<Self>), Error> {
-        let read = self.chunk.await.map_err(|error| Error::Storage(error.to_string().into()))?;
-        let (lines, bytes) = read?;
-        match bytes {
-            // An end in good order would say that the range is whole.
-            Some(_) if self.door.stop.is_cancelled() => Err(Error::Closed),
-            Some(bytes) => Ok((bytes, Some(Self::start(self.door, lines)))),
-            None => Ok((Bytes::new(), None)),
-        }
-    }
-}
-
 /// Reads one event.
 #[utoipa::path(
     get, path = "/api/history/{seq}", tag = "events", params(("seq" = i64, Path)),
@@ -257,10 +203,9 @@ impl Reading {
 async fn event(
     State(door): State<Shared>,
     seq: Result<Path<String>, PathRejection>,
-    params: Params,
+    _: NoParams,
 ) -> Result<Response, Problem> {
     let Path(text) = seq?;
-    params.end().map_err(|refusal| Problem::query(refusal.into()))?;
     let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
     let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
     let read = move |conn: &rusqlite::Connection| crate::log::get(conn, seq);

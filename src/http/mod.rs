@@ -2,6 +2,7 @@
 
 mod append;
 mod history;
+mod lines;
 mod ops;
 mod params;
 mod problem;

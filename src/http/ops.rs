@@ -16,6 +16,7 @@ use utoipa::openapi::{License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
 use crate::log::Log;
@@ -52,7 +53,7 @@ pub(super) fn registry(log: &Log) -> (Registry, Gauges) {
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/livez", tag = "operators", responses((status = 200, description = "it does")))]
-async fn livez() -> &'static str {
+async fn livez(_: NoParams) -> &'static str {
     "ok\n"
 }
 
@@ -73,7 +74,7 @@ struct Ready {
         (status = 503, description = "it cannot", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn readyz(State(door): State<Shared>) -> Result<Response, Problem> {
+async fn readyz(State(door): State<Shared>, _: NoParams) -> Result<Response, Problem> {
     let unready = |detail: String| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "urn:hivelog:unready", "the log is not ready")
             .detail(detail)
@@ -104,7 +105,7 @@ async fn readyz(State(door): State<Shared>) -> Result<Response, Problem> {
     get, path = "/metrics", tag = "operators",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"))
 )]
-async fn metrics(State(door): State<Shared>) -> Result<Response, Problem> {
+async fn metrics(State(door): State<Shared>, _: NoParams) -> Result<Response, Problem> {
     let as_gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     door.gauges.head.set(door.log.tail().get());
     door.gauges.queued.set(as_gauge(door.log.queued()));
@@ -127,7 +128,7 @@ struct Build {
 
 /// Which build this is.
 #[utoipa::path(get, path = "/version", tag = "operators", responses((status = 200, description = "the build", body = Build)))]
-async fn version() -> axum::Json<Build> {
+async fn version(_: NoParams) -> axum::Json<Build> {
     axum::Json(Build {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
@@ -152,8 +153,8 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
 pub(super) fn with_openapi(routes: Router<Shared>, api: OpenApi) -> Router<Shared> {
     let document = document(api).to_pretty_json().unwrap_or_default();
     routes
-        .route("/openapi.json", get(move || std::future::ready(json(document.clone()))))
-        .route("/", get(|| std::future::ready(WELCOME)))
+        .route("/openapi.json", get(move |_: NoParams| std::future::ready(json(document.clone()))))
+        .route("/", get(|_: NoParams| std::future::ready(WELCOME)))
 }
 
 const WELCOME: &str = "hivelog: a persistent event log\n\n\

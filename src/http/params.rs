@@ -23,6 +23,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
+/// A query without anything in it.
+#[derive(Debug)]
+pub(super) struct NoParams;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = Params::from_request_parts(parts, state).await?;
+        params.end().map_err(|refusal| Problem::query(refusal.into()))?;
+        Ok(Self)
+    }
+}
+
 impl Params {
     /// Takes every value of a key that may be repeated.
     pub(super) fn all(&mut self, name: &str) -> Vec<String> {

@@ -125,8 +125,7 @@ impl Frames {
         let (log_id, head, floor) = (feed.log_id(), begin.head, begin.floor);
         let hello = wire::control_frame(
             "hello",
-            log_id,
-            feed.cursor(),
+            begin.from,
             format_args!("{{\"log_id\":\"{log_id}\",\"seq\":{head},\"floor\":{floor}}}"),
         );
         let mut first = wire::retry_frame(jitter());
@@ -196,7 +195,7 @@ impl Frames {
     }
 
     fn control(&mut self, name: &str, data: std::fmt::Arguments<'_>) {
-        let frame = wire::control_frame(name, self.feed.log_id(), self.feed.cursor(), data);
+        let frame = wire::control_frame(name, Cursor::new(self.feed.log_id(), self.feed.cursor()), data);
         self.ready.push_back(frame.into());
     }
 

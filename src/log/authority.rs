@@ -117,12 +117,16 @@ pub struct Receipt<T> {
 
 #[derive(Debug)]
 enum State {
-    Under(oneshot::Receiver<Result<Appended, Error>>),
+    Under(oneshot::Receiver<Answered>),
     Known(Option<Error>),
 }
 
+/// The answer comes with the command itself, so that its text is freed by the one who made it: freed by
+/// the writer, it would cost the writer a fifth of its time in the allocator's locks (measured).
+pub(crate) type Answered = (Result<Appended, Error>, Command);
+
 /// The sender's half of a receipt.
-pub(crate) type Answer = oneshot::Sender<Result<Appended, Error>>;
+pub(crate) type Answer = oneshot::Sender<Answered>;
 
 impl<T> Receipt<T> {
     pub(crate) fn under_way(read: fn(Appended) -> T) -> (Answer, Self) {
@@ -155,7 +159,8 @@ impl<T> Future for Receipt<T> {
             State::Known(error) => Poll::Ready(Err(error.take().unwrap_or(Error::Closed))),
             State::Under(receiver) => Pin::new(receiver).poll(cx).map(|answer| {
                 // The writer answers everything it took, unless it died in the middle of it.
-                answer.unwrap_or_else(|_| Err(Error::Poisoned("the writer ended".into()))).map(read)
+                let ended = |_| Err(Error::Poisoned("the writer ended".into()));
+                answer.map_or_else(ended, |(answer, _command)| answer).map(read)
             }),
         }
     }

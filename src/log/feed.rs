@@ -100,6 +100,9 @@ pub(crate) struct Begin {
     pub(crate) head: Seq,
     pub(crate) floor: Seq,
     pub(crate) reset: Option<ResetReason>,
+    /// The position that it starts from. Before a reset that is the one that was asked for: a client
+    /// that is cut off before it hears of the reset comes back with it, and is told then.
+    pub(crate) from: Cursor,
 }
 
 /// A live read of one reader.
@@ -125,6 +128,12 @@ impl Feed {
     pub(crate) fn begin(shared: Arc<Shared>, start: Start, begin: (Seq, Seq)) -> Self {
         let (head, floor) = begin;
         let (cursor, reset) = judge(shared.log_id, start, head, floor);
+        let from = match (start, reset) {
+            (Start::After(asked), Some(_)) => {
+                Cursor { log_id: asked.log_id.or(Some(shared.log_id)), ..asked }
+            }
+            (Start::Now | Start::After(_), _) => Cursor::new(shared.log_id, cursor),
+        };
         shared.metrics.followers.inc();
         if let Some(reason) = reset {
             shared.metrics.resets.get_or_create(&crate::metrics::Reason { reason: reason.as_str() }).inc();
@@ -132,7 +141,7 @@ impl Feed {
         Self {
             shared,
             cursor,
-            begin: Begin { head, floor, reset },
+            begin: Begin { head, floor, reset, from },
             told_reset: reset.is_none(),
             told_caught_up: false,
         }

@@ -61,13 +61,14 @@ impl Job for Append {
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), Error>) {
-        let done = match (outcome, self.done) {
+        let Self { command, done, answer } = *self;
+        let done = match (outcome, done) {
             (Ok(()), Some(done)) => done.map_err(Error::Refused),
             (Ok(()), None) => Err(Error::Closed),
             (Err(error), _) => Err(error),
         };
         // Nobody may be listening: the receipt was dropped.
-        let _unheard = self.answer.send(done);
+        let _unheard = answer.send((done, command));
     }
 }
 

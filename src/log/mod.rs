@@ -236,8 +236,9 @@ impl Log {
     /// A kind that is neither fixed, nor dotted, nor declared is a typo.
     fn check_kinds(&self, command: &Command) -> Result<(), Refusal> {
         let records = command.drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
-        for record in records.filter(|record| record.event.is_none()) {
-            if !record.kind.contains('.') && !self.inner.kinds.contains(&record.kind) {
+        for record in records {
+            let is_ours = FIXED_KINDS.contains(&record.kind.as_ref());
+            if !is_ours && !record.kind.contains('.') && !self.inner.kinds.contains(&record.kind) {
                 return Err(Refusal::UnknownKind(record.kind.clone()));
             }
         }

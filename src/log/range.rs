@@ -195,11 +195,30 @@ impl Pager {
             return Ok(None);
         }
         let Some(mut making) = self.state.take() else { return Ok(None) };
-        for seq in making.found.iter().rev() {
-            let builder = &mut making.builder;
-            rows::get(conn, *seq, |row| builder.push(row)).map_err(|error| reading(&error))?;
-        }
+        self.read_found(conn, &mut making)?;
         Ok(Some(self.page(making)))
+    }
+
+    /// Reads what was found newest first once more, oldest first: in one scan where it lies close
+    /// together, by its seqs where other rows lie between.
+    fn read_found(&self, conn: &Connection, making: &mut Making) -> Result<(), Error> {
+        let Making { found, builder, .. } = making;
+        let (Some(newest), Some(oldest)) = (found.first(), found.last()) else { return Ok(()) };
+        let span = newest.get() - oldest.get();
+        if span > 4 * i64::try_from(found.len()).unwrap_or(i64::MAX) {
+            for seq in found.iter().rev() {
+                rows::get(conn, *seq, |row| builder.push(row)).map_err(|error| reading(&error))?;
+            }
+            return Ok(());
+        }
+        let stretch = Stretch { after: Seq::clamped(oldest.get() - 1), before: newest.get() + 1 };
+        rows::scan(conn, stretch, Order::Asc, &self.range.filter, |_, row| {
+            if let Some(row) = row {
+                builder.push(row);
+            }
+            ControlFlow::Continue(())
+        })
+        .map_err(|error| reading(&error))
     }
 
     fn page(&self, making: Making) -> Page {

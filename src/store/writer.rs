@@ -186,7 +186,7 @@ impl Work {
             return Ok(());
         }
         match self.transact(batch) {
-            Ok(inserted) => self.reveal(&inserted, batch),
+            Ok(inserted) => self.reveal(inserted, batch),
             Err(Fault::Stop(reason)) => return Err(reason),
             Err(Fault::Later(error)) => self.answer_all(batch, &error),
             Err(Fault::Job(error)) if batch.len() == 1 => self.answer_all(batch, &error),
@@ -196,7 +196,7 @@ impl Work {
                     let mut alone = vec![job];
                     let done = self.transact(&mut alone);
                     match done {
-                        Ok(inserted) => self.reveal(&inserted, &mut alone),
+                        Ok(inserted) => self.reveal(inserted, &mut alone),
                         Err(Fault::Later(error) | Fault::Job(error)) => self.answer_all(&mut alone, &error),
                         Err(Fault::Stop(reason)) => {
                             batch.append(&mut alone);
@@ -295,10 +295,12 @@ impl Work {
     }
 
     /// After the commit: the log first, the tail second, the answers last.
-    fn reveal(&mut self, inserted: &[Inserted], batch: &mut Vec<Box<dyn Job>>) {
+    fn reveal(&mut self, inserted: Vec<Inserted>, batch: &mut Vec<Box<dyn Job>>) {
         if !inserted.is_empty() {
-            (self.show)(inserted);
+            (self.show)(&inserted);
         }
+        // Before the answers, so that who made the text frees it: this thread has other things to do.
+        drop(inserted);
         if self.head > self.tail.head() {
             fail::fail_point!("writer.before-publish");
             self.tail.publish(self.head);

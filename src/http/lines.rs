@@ -1,0 +1,78 @@
+//! A whole range as lines, read ahead of the client that takes them.
+
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use rusqlite::Connection;
+use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
+
+use crate::error::Error;
+use crate::http::Shared;
+use crate::limits::{CHUNKS_AHEAD, SCAN_SLICE};
+use crate::log::range::Lines;
+use crate::query::Range;
+use crate::store::readers::Lane;
+
+type Chunk = Result<Bytes, Error>;
+
+/// Streams the range. A slow client costs a few chunks of memory and no connection to the file.
+pub(super) fn response(door: Shared, range: Range, limit: Option<usize>) -> Response {
+    // A channel, because reading and sending run on two threads; its bound is the memory of a slow
+    // client; it ends when either side goes away.
+    let (sender, chunks) = channel(CHUNKS_AHEAD);
+    tokio::spawn(read_ahead(door, Lines::new(range, limit), sender));
+    let body = stream::unfold(chunks, |mut chunks: Receiver<Chunk>| async {
+        chunks.recv().await.map(|chunk| (chunk, chunks))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");
+    response
+}
+
+async fn read_ahead(door: Shared, mut lines: Lines, sender: Sender<Chunk>) {
+    // Room is waited for here, without a place among the scans.
+    while let Ok(room) = sender.clone().reserve_owned().await {
+        if door.stop.is_cancelled() {
+            // An end in good order would say that the range is whole.
+            let _room = room.send(Err(Error::Closed));
+            return;
+        }
+        let again = sender.clone();
+        let read = move |conn: &Connection| read_slice(conn, lines, room, &again);
+        match door.log.shared().readers.run(Lane::Scan, read).await {
+            Ok(Some(rest)) => lines = rest,
+            Ok(None) => return,
+            Err(error) => {
+                // The client may be gone.
+                let _unheard = sender.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Reads chunks for a slice of time, or until the client is behind; gives what rests.
+fn read_slice(
+    conn: &Connection,
+    mut lines: Lines,
+    mut room: OwnedPermit<Chunk>,
+    sender: &Sender<Chunk>,
+) -> Result<Option<Lines>, Error> {
+    let begin = Instant::now();
+    while let Some(bytes) = lines.chunk(conn)? {
+        if !bytes.is_empty() {
+            room.send(Ok(bytes));
+            match sender.clone().try_reserve_owned() {
+                Ok(next) => room = next,
+                Err(_full_or_gone) => return Ok(Some(lines)),
+            }
+        }
+        if begin.elapsed() > SCAN_SLICE {
+            return Ok(Some(lines));
+        }
+    }
+    Ok(None)
+}
