@@ -148,7 +148,7 @@ async fn a_batch_is_stored_whole_or_not_at_all() {
     let batches = [
         (json!([note(1), note(2), bad]), 422, "invalid"),
         (json!([note(1), resolved(1, "denied")]), 404, "not-found"),
-        (json!([approval(1), approval(1)]), 409, "conflict"),
+        (json!([approval(1), approval(1)]), 422, "invalid"),
         (json!([note(1), {"kind": "typo"}]), 422, "unknown-kind"),
     ];
     for (batch, status, kind) in batches {
