@@ -22,7 +22,7 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what} took longer than {limit:?}"),
+        Err(elapsed) => panic!("{what} took longer than {limit:?}: {elapsed}"),
     }
 }
 

@@ -1,5 +1,15 @@
 //! The promises, one module for each area: first those of the crate, then those of the HTTP door.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::large_futures,
+    reason = "a test says best where it fails by failing there, and is not in a hurry"
+)]
+
 mod append;
 mod history;
 mod live;

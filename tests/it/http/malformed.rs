@@ -16,7 +16,7 @@ const TRANSIENT: &str = r#""kind":"transient_set","name":"a","since_unix":1"#;
 /// Not JSON, or not UTF-8: 400.
 fn broken() -> Vec<Vec<u8>> {
     let texts: Vec<String> = vec![
-        "".into(),
+        String::new(),
         " ".into(),
         "{".into(),
         "[".into(),

@@ -30,8 +30,8 @@ fn the_document_speaks_of_this_crate() {
 #[tokio::test]
 async fn the_document_is_served() {
     let server = Server::start().await;
-    let served = server.read("/openapi.json").await;
+    let document = server.read("/openapi.json").await;
     let built: Value = serde_json::from_str(&hivelog::http::openapi()).expect("JSON");
-    assert_eq!(served, built);
+    assert_eq!(document, built);
     check_problem(&server.get("/openapi.yaml").await, 404, "not-found");
 }

@@ -125,7 +125,9 @@ async fn a_snapshot_and_the_events_after_it_are_a_later_snapshot() {
     let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     // From nothing, and from each snapshot on to the next one.
     let mut board = Board::default();
-    events.iter().for_each(|event| board.apply(event));
+    for event in &events {
+        board.apply(event);
+    }
     check_state(snapshots.last().expect("one"), i64::try_from(events.len()).expect("few"), &board);
     for pair in snapshots.windows(2) {
         let mut board = Board::of(&pair[0]);

@@ -55,7 +55,7 @@ async fn slow_downloads_hold_up_nobody() {
     while let Some(piece) = soon("a piece", conn.piece()).await.expect("a piece") {
         bytes.extend(piece);
     }
-    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1_000);
+    assert_eq!(bytes.split(|byte| *byte == b'\n').count() - 1, 1_000);
     // The others do not hold up the end.
     assert!(server.stop().await < Duration::from_secs(5));
 }
@@ -72,7 +72,7 @@ async fn a_download_that_is_cut_does_not_look_whole() {
             Err(_) => break false,
         }
     };
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
     assert!(lines < 1_000, "the buffers took everything: nothing was cut");
     assert!(!ended, "{lines} of 1000 lines, and then an end in good order");
 }

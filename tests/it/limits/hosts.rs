@@ -153,8 +153,7 @@ async fn a_route_has_its_methods_and_no_others() {
             assert_eq!(soon("the end", conn.drain()).await.expect("the end"), 0, "HEAD {path}");
         }
     }
-    let followers = server.metric("hivelog_followers").await;
-    assert_eq!(followers, 0.0);
+    assert!(server.metric("hivelog_followers").await < 1.0);
     for path in [
         "/nothing",
         "/api",

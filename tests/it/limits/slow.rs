@@ -58,12 +58,18 @@ async fn slow_heads(server: &Server) {
     }
 }
 
-/// One that takes nothing is cut, and loses nothing: it resumes.
-async fn stalled(server: &Server) {
+/// Subscribes and reads no more than the head.
+async fn subscribed(server: &Server, query: &str) -> Conn {
     let mut conn = Conn::open(server.addr).await;
+    let path = format!("/api/stream?after=0{query}");
+    conn.send(&server.bytes("GET", &path, &[], b"")).await.expect("sent");
+    assert_eq!(soon("a head", conn.head()).await.expect("a head").status, 200);
+    conn
+}
+
+/// One that takes nothing is cut.
+async fn stalled(server: &Server, mut conn: Conn) {
     let begin = Instant::now();
-    conn.send(&server.bytes("GET", "/api/stream?after=0&agent=stalled", &[], b"")).await.expect("sent");
-    soon("a head", conn.head()).await.expect("a head");
     // The server tells nobody that it cut one: the number of its followers does.
     while server.metric("hivelog_followers").await > 1.0 {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -75,10 +81,7 @@ async fn stalled(server: &Server) {
 }
 
 /// One that takes something now and then is not cut while the stalled one is.
-async fn trickling(server: &Server) -> usize {
-    let mut conn = Conn::open(server.addr).await;
-    conn.send(&server.bytes("GET", "/api/stream?after=0", &[], b"")).await.expect("sent");
-    soon("a head", conn.head()).await.expect("a head");
+async fn trickling(mut conn: Conn) -> usize {
     let (begin, mut frames) = (Instant::now(), 0);
     while begin.elapsed() < Duration::from_secs(33) {
         soon("a piece", conn.piece()).await.expect("not cut").expect("not ended");
@@ -99,9 +102,11 @@ async fn slow_peers_are_cut_in_time() {
     for part in events.chunks(40) {
         server.append_all(part).await;
     }
-    let all = async { tokio::join!(slow_heads(&server), stalled(&server), trickling(&server)) };
+    let (stalls, trickles) = (subscribed(&server, "&agent=stalled").await, subscribed(&server, "").await);
+    let all = async { tokio::join!(slow_heads(&server), stalled(&server, stalls), trickling(trickles)) };
     let ((), (), pieces) = within(Duration::from_secs(70), "slow peers", all).await;
     assert!(pieces > 20, "{pieces}");
+    // It lost nothing: it resumes.
     let mut resumed = Stream::resume(&server, "0").await;
     assert_eq!(resumed.lines(1_500).await, server.lines().await);
 }

@@ -94,7 +94,7 @@ async fn every_position_has_its_fate() {
         (own("9223372036854775808"), Fate::Refused),
         ("-1".into(), Fate::Refused),
         ("1.5".into(), Fate::Refused),
-        ("".into(), Fate::Refused),
+        (String::new(), Fate::Refused),
         ("1e1".into(), Fate::Refused),
         ("null".into(), Fate::Refused),
         (own(""), Fate::Refused),

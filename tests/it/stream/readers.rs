@@ -61,7 +61,7 @@ async fn a_reader_that_comes_and_goes_misses_nothing() {
             }
             let mut stream = Stream::resume(&server, &id).await;
             // A connection is dropped after so many frames, in the middle of whatever comes.
-            for _ in 0..1 + connection * 7 % stride {
+            for _ in 0..=connection * 7 % stride {
                 let frame = if seen.len() < total { stream.next().await } else { break };
                 assert!(!frame.is("reset"), "{frame:?}");
                 seen.extend(frame.line().map(str::to_owned));
@@ -150,7 +150,7 @@ async fn readers_that_leave_are_forgotten() {
         stream.until("caught_up").await;
         streams.push(stream);
     }
-    assert_eq!(server.metric("hivelog_followers").await, 50.0);
+    assert!((49.5..50.5).contains(&server.metric("hivelog_followers").await));
     drop(streams);
     // Long before a heartbeat would find out.
     let forgotten = async {
