@@ -5,7 +5,7 @@
 //! their primitives from here and from nowhere else: the interleaving test compiles the same two
 //! files against a model checker's primitives.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, RwLock};
 
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};

@@ -38,6 +38,8 @@ struct Sleepers {
     /// is still its own.
     round: u64,
     wakers: Slab<Waker>,
+    /// Threads that wait for the bell.
+    blocked: usize,
 }
 
 impl Tail {
@@ -75,7 +77,10 @@ impl Tail {
         let mut sleepers = lock(&self.sleepers);
         sleepers.round += 1;
         let woken = std::mem::take(&mut sleepers.wakers);
-        self.bell.notify_all();
+        if sleepers.blocked > 0 {
+            // Not without need: ringing is a call into the kernel even where nobody hears it.
+            self.bell.notify_all();
+        }
         drop(sleepers);
         // Outside the lock: a waker may run the task at once, which comes back for the lock.
         for (_, waker) in woken {
@@ -107,7 +112,9 @@ impl Tail {
             if let Some(woken) = self.look(after) {
                 return woken;
             }
+            sleepers.blocked += 1;
             sleepers = wait(&self.bell, sleepers);
+            sleepers.blocked -= 1;
         }
     }
 }

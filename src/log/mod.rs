@@ -22,7 +22,7 @@ use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
 use crate::limits::RECENT_BYTES;
 use crate::log::activity::{Activity, Bucket};
-use crate::log::authority::{Appended, Authority, Command, Receipt};
+use crate::log::authority::{Appended, Authority, Command, Lookout, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
 use crate::log::options::Options;
@@ -73,7 +73,7 @@ struct Inner {
 /// Where new events come from.
 enum Source {
     /// This log's own writer.
-    Own { writer: Arc<Writer>, authority: Box<dyn Authority> },
+    Own { writer: Arc<Writer>, authority: Box<dyn Authority>, lookout: Arc<Lookout> },
     /// Another process; this one only reads.
     Foreign(Watcher),
 }
@@ -160,7 +160,7 @@ impl Log {
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
-                source: Source::Own { writer, authority },
+                source: Source::Own { writer, authority, lookout: Arc::default() },
                 path,
                 durability: options.durability,
                 kinds,
@@ -221,14 +221,14 @@ impl Log {
     }
 
     fn submit_as<T>(&self, command: Command, read: fn(Appended) -> T) -> Receipt<T> {
-        let Source::Own { authority, .. } = &self.inner.source else {
+        let Source::Own { authority, lookout, .. } = &self.inner.source else {
             return Receipt::failed(Error::ReadOnly, read);
         };
         if let Err(refusal) = command.check().and_then(|()| self.check_kinds(&command)) {
             self.inner.shared.metrics.refuse("refused");
             return Receipt::failed(refusal.into(), read);
         }
-        let (answer, receipt) = Receipt::under_way(read);
+        let (answer, receipt) = Receipt::under_way(read, Arc::clone(lookout));
         authority.submit(command, answer);
         receipt
     }

@@ -5,13 +5,29 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_JOBS_MAX, QUEUE_BYTES_MAX, QUEUE_JOBS_MAX};
 use crate::store::turn::Job;
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, lock, wait_for};
+use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, lock, wait_for};
 
 /// Why a job was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotTaken {
     Full,
     Closed,
+}
+
+/// How long the writer waits for those whom it has just answered: less than one sync, which it saves.
+/// Without it a lone producer pays for a sleep and a wake, and many come in two commits instead of one.
+const LINGER_MAX: Duration = Duration::from_micros(100);
+
+/// How long to wait for company, learnt from whether it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Linger {
+    time: Duration,
+}
+
+impl Linger {
+    fn learn(&mut self, came: bool) {
+        self.time = if came { LINGER_MAX } else { self.time / 2 };
+    }
 }
 
 /// What the writer finds.
@@ -30,8 +46,8 @@ pub(crate) enum Taken {
 pub(crate) struct Queue {
     state: Mutex<State>,
     bell: Condvar,
-    /// Told without the lock to a writer that looks again before it sleeps.
-    waiting: AtomicBool,
+    /// How many jobs there are, for a look without the lock.
+    len: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -56,7 +72,7 @@ impl Queue {
         }
         state.bytes += weight;
         state.jobs.push_back(job);
-        self.waiting.store(true, Ordering::Release);
+        self.len.store(state.jobs.len(), Ordering::Release);
         if state.writer_sleeps {
             self.bell.notify_one();
         }
@@ -65,15 +81,27 @@ impl Queue {
 
     /// Takes jobs for one commit, waiting for the first of them for at most `idle`.
     ///
-    /// `spin` is how long to look again before sleeping: a sleep and a wake cost some 50 µs, a
-    /// third of a commit.
-    pub(crate) fn take(&self, batch: &mut Vec<Box<dyn Job>>, spin: Duration, idle: Duration) -> Taken {
-        if !spin.is_zero() && !self.waiting.load(Ordering::Acquire) {
-            let begin = Instant::now();
-            while !self.waiting.load(Ordering::Acquire) && begin.elapsed() < spin {
-                std::hint::spin_loop();
-            }
+    /// First it lingers for the `answered` whom the last commit served: they are about to come back, and a
+    /// commit for each few of them costs a sync each.
+    pub(crate) fn take(
+        &self,
+        batch: &mut Vec<Box<dyn Job>>,
+        (answered, linger): (usize, &mut Linger),
+        idle: Duration,
+    ) -> Taken {
+        let begin = Instant::now();
+        let expected = (self.len.load(Ordering::Acquire) + answered).min(COMMIT_JOBS_MAX);
+        while self.len.load(Ordering::Acquire) < expected && begin.elapsed() < linger.time {
+            // Not a spin: on few cores those who are about to come need this one.
+            std::thread::yield_now();
         }
+        let taken = self.take_now(batch, idle);
+        let is_back = batch.len() >= expected.min(COMMIT_JOBS_MAX) || begin.elapsed() < LINGER_MAX;
+        linger.learn(answered > 0 && is_back);
+        taken
+    }
+
+    fn take_now(&self, batch: &mut Vec<Box<dyn Job>>, idle: Duration) -> Taken {
         let mut state = lock(&self.state);
         if state.jobs.is_empty() && !state.closed {
             state.writer_sleeps = true;
@@ -90,7 +118,7 @@ impl Queue {
             batch.push(job);
         }
         state.bytes = state.bytes.saturating_sub(weight);
-        self.waiting.store(!state.jobs.is_empty(), Ordering::Release);
+        self.len.store(state.jobs.len(), Ordering::Release);
         Taken::Jobs
     }
 

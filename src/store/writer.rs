@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::seq::Seq;
 use crate::store::fault::{self, Failure, Fault};
 use crate::store::lock::Held;
 use crate::store::open::{Opened, beside, inode, is_same_file};
-use crate::store::queue::{NotTaken, Queue, Taken};
+use crate::store::queue::{Linger, NotTaken, Queue, Taken};
 use crate::store::turn::{Inserted, Job, Turn};
 use crate::store::{checkpoint, rows};
 use crate::sync::{Mutex, lock};
@@ -138,17 +138,14 @@ struct Work {
     is_held: bool,
 }
 
-/// Looking again for this long before sleeping saves a lone producer a sleep and a wake (some
-/// 50 µs of its 140), and costs at most this much of a core after each commit.
-const SPIN: Duration = Duration::from_micros(40);
-
 impl Work {
     fn run(&mut self) {
         let mut batch: Vec<Box<dyn Job>> = Vec::new();
-        let mut spin = Duration::ZERO;
+        let mut linger = Linger::default();
+        let mut answered = 0;
         loop {
-            let taken = self.queue.take(&mut batch, spin, WRITER_TICK);
-            spin = if matches!(taken, Taken::Jobs) && batch.len() <= 2 { SPIN } else { Duration::ZERO };
+            let taken = self.queue.take(&mut batch, (answered, &mut linger), WRITER_TICK);
+            answered = batch.len();
             if matches!(taken, Taken::Closed) {
                 break;
             }
@@ -168,10 +165,11 @@ impl Work {
 
     /// One round: commits the batch, then looks after the file.
     fn turn(&mut self, batch: &mut Vec<Box<dyn Job>>) -> Result<(), String> {
-        if !batch.is_empty() {
+        let is_idle = batch.is_empty();
+        if !is_idle {
             self.commit(batch)?;
         }
-        if self.looked_at.elapsed() >= WRITER_TICK || batch.is_empty() {
+        if is_idle || self.looked_at.elapsed() >= WRITER_TICK {
             self.looked_at = Instant::now();
             self.look()?;
         }
