@@ -14,9 +14,13 @@ pub(crate) enum NotTaken {
     Closed,
 }
 
-/// How long the writer waits for those whom it has just answered: less than one sync, which it saves.
-/// Without it a lone producer pays for a sleep and a wake, and many come in two commits instead of one.
-const LINGER_MAX: Duration = Duration::from_micros(100);
+/// How long the writer waits for those whom it has just answered: about the sync that it saves. Without it
+/// a lone producer pays for a sleep and a wake, and some dozens come in two commits instead of one.
+const LINGER_MAX: Duration = Duration::from_micros(200);
+/// The wait where nobody came the last few times.
+const LINGER_MIN: Duration = Duration::from_micros(20);
+/// With so many there is no need to wait for more: their sync is shared already.
+const COMPANY: usize = 64;
 
 /// How long to wait for company, learnt from whether it came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +30,7 @@ pub(crate) struct Linger {
 
 impl Linger {
     fn learn(&mut self, came: bool) {
-        self.time = if came { LINGER_MAX } else { self.time / 2 };
+        self.time = if came { LINGER_MAX } else { (self.time / 2).max(LINGER_MIN) };
     }
 }
 
@@ -90,14 +94,13 @@ impl Queue {
         idle: Duration,
     ) -> Taken {
         let begin = Instant::now();
-        let expected = (self.len.load(Ordering::Acquire) + answered).min(COMMIT_JOBS_MAX);
+        let expected = (self.len.load(Ordering::Acquire) + answered).min(COMPANY);
         while self.len.load(Ordering::Acquire) < expected && begin.elapsed() < linger.time {
             // Not a spin: on few cores those who are about to come need this one.
             std::thread::yield_now();
         }
         let taken = self.take_now(batch, idle);
-        let is_back = batch.len() >= expected.min(COMMIT_JOBS_MAX) || begin.elapsed() < LINGER_MAX;
-        linger.learn(answered > 0 && is_back);
+        linger.learn(answered > 0 && batch.len() >= expected);
         taken
     }
 
