@@ -64,11 +64,8 @@ fn after(path: &std::path::Path) -> Result<(), hivelog::Error> {
     let log = Log::open(path, hivelog::Options::default())?;
     let seen = Seq::new(1).unwrap_or_default();
     for followed in log.follow_blocking(seen, Filter::default())? {
-        match followed? {
-            Followed::Event(row) => println!("after: {} {:?}", row.seq(), row.decode::<DashboardEvent>()?),
-            Followed::CaughtUp(_) => break,
-            other => println!("after: {other:?}"),
-        }
+        let Followed::Event(row) = followed? else { break };
+        println!("after: {} {:?}", row.seq(), row.decode::<DashboardEvent>()?);
     }
     let newest = log.range(&Range { order: Order::Desc, limit: 1, ..Range::default() })?;
     assert_eq!(newest.seq.get(), 4);

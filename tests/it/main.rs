@@ -7,6 +7,8 @@
     clippy::format_collect,
     clippy::format_push_string,
     clippy::large_futures,
+    clippy::needless_pass_by_value,
+    clippy::wildcard_enum_match_arm,
     reason = "a test says best where it fails by failing there, and is not in a hurry"
 )]
 

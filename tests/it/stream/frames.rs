@@ -71,7 +71,7 @@ async fn the_bytes_of_a_stream() {
 
     retry: <ms>
 
-    id: <log>-3
+    id: <log>-9
     event: hello
     data: {"log_id":"<log>","seq":3,"floor":0}
 
