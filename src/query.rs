@@ -65,7 +65,7 @@ impl Filter {
 
     /// The kinds, where the index over rare kinds holds all of them.
     pub(crate) fn rare_kinds(&self) -> Option<&[Box<str>]> {
-        let rare = |kind: &str| !FREQUENT_KINDS.contains(&kind);
+        let rare = |kind: &str| !FREQUENT_KINDS.contains(&kind) && !kind.contains('.');
         (!self.kinds.is_empty() && self.kinds.iter().all(|kind| rare(kind))).then_some(&self.kinds)
     }
 

@@ -28,9 +28,12 @@ CREATE TABLE events (
     payload        TEXT NOT NULL
 ) STRICT;
 
--- Rare kinds only, written with <>: an IN list would build a table at each insert, and an index
--- over every kind costs a fifth of the append rate.
-CREATE INDEX events_rare ON events (kind) WHERE kind <> 'sent' AND kind <> 'delivered';
+-- Rare kinds only: those that the board is folded from, and declared ones. Messages and an application's
+-- own kinds (they have a dot) come by the thousand; with them in it, a commit of 64 events dirties ten
+-- pages more and the append rate falls by a third. Written with <>, since an IN list would build a table
+-- at each insert.
+CREATE INDEX events_rare ON events (kind)
+WHERE kind <> 'sent' AND kind <> 'delivered' AND instr(kind, '.') = 0;
 
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 WHEN old.seq <> (SELECT value FROM meta WHERE name = 'redacting_seq')

@@ -244,7 +244,8 @@ fn rare_sql(kinds: usize, order: Order) -> String {
         .map(|index| {
             format!(
                 "SELECT seq, recorded_at_ms, kind, payload, agents FROM events INDEXED BY events_rare
-                 WHERE kind = ?{} AND kind <> 'sent' AND kind <> 'delivered' AND seq > ?1 AND seq < ?2",
+                 WHERE kind = ?{} AND kind <> 'sent' AND kind <> 'delivered' AND instr(kind, '.') = 0
+                   AND seq > ?1 AND seq < ?2",
                 index + 3
             )
         })
