@@ -103,7 +103,8 @@ pub(crate) fn holder_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Who says to hold the lock; true only while the lock is really held.
+/// Who last said to hold the lock. Only a refused lock makes it true: a killed process leaves its word
+/// behind.
 pub(crate) fn read_holder(path: &Path) -> Option<Holder> {
     let text = std::fs::read(holder_path(path)).ok()?;
     serde_json::from_slice(&text).ok()
