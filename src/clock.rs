@@ -1,7 +1,7 @@
 //! Wall time, read here and nowhere else.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Gives the wall time in milliseconds since 1970.
 ///
@@ -29,3 +29,21 @@ impl<F: Fn() -> i64 + Send + Sync + 'static> Clock for F {
 }
 
 pub(crate) type SharedClock = Arc<dyn Clock>;
+
+/// Time for leases: begins as wall time, and from then on runs evenly, whatever becomes of the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steady {
+    base_ms: i64,
+    since: Instant,
+}
+
+impl Steady {
+    pub(crate) fn start(clock: &dyn Clock) -> Self {
+        Self { base_ms: clock.now_ms(), since: Instant::now() }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        let elapsed = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.base_ms.saturating_add(elapsed)
+    }
+}

@@ -34,9 +34,20 @@ pub enum Refusal {
         /// The event that won.
         winner: Box<Row>,
     },
+    /// It is closed, and was never on the log: a question between peers.
+    #[error("{detail}")]
+    Closed {
+        /// What is closed.
+        detail: Box<str>,
+        /// What has become of it, as JSON.
+        row: Box<str>,
+    },
     /// The idempotency key stands for other content.
     #[error("idempotency key {0:?} was used before with other content")]
     KeyReused(Box<str>),
+    /// Somebody else has to do that.
+    #[error("{0}")]
+    Forbidden(Box<str>),
     /// Too many open items, or too much of their text.
     #[error("{0}")]
     TooManyOpen(Box<str>),

@@ -59,8 +59,12 @@ pub mod limits;
 #[doc(hidden)]
 pub mod cli;
 
+mod access;
 mod board;
+mod broker;
+mod desk;
 mod draft;
+mod forward;
 mod log;
 mod metrics;
 mod query;
@@ -71,6 +75,8 @@ mod sync;
 mod tail;
 mod wire;
 
+pub use crate::access::Role;
+pub use crate::desk::Desk;
 pub use crate::draft::{Custom, Draft};
 pub use crate::error::{Error, Refusal};
 pub use crate::event::Event;

@@ -29,6 +29,26 @@ pub const OPEN_BYTES_MAX: i64 = 64 << 20;
 pub const OPEN_ITEMS_PER_AGENT_MAX: i64 = 1_000;
 /// Their text.
 pub const OPEN_BYTES_PER_AGENT_MAX: i64 = 8 << 20;
+/// Options of one question: more do not fit on a page that is answered on a phone.
+pub const OPTIONS_MAX: usize = 64;
+/// How long a transient lasts unrenewed, where nothing is said.
+pub const TRANSIENT_LEASE_MS: i64 = 600 * 1_000;
+/// How long it may last unrenewed at most.
+pub const TRANSIENT_LEASE_MS_MAX: i64 = 24 * 3_600 * 1_000;
+/// How long a message that was handed out stays out, where nothing is said.
+pub const MESSAGE_LEASE_MS: i64 = 600 * 1_000;
+/// How long it may stay out at most.
+pub const MESSAGE_LEASE_MS_MAX: i64 = 24 * 3_600 * 1_000;
+/// Messages that one call hands out at most.
+pub const RECV_MESSAGES_MAX: usize = 100;
+/// Messages that one recipient may have out unacknowledged: past it nothing more is handed out, and a scan
+/// for the next message stays short.
+pub const UNACKED_MAX: usize = 1_000;
+/// How long a delivered and acknowledged message is kept.
+pub const MESSAGE_KEPT_SECONDS: i64 = 30 * 24 * 3_600;
+/// How often what falls due is looked for; a deadline is met that much late.
+pub const KEEPER_TICK: Duration = Duration::from_millis(500);
+
 /// Closed approvals, and closed questions, that a snapshot still shows.
 pub const RECENT_ITEMS: usize = 50;
 

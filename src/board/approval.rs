@@ -1,13 +1,12 @@
 //! Approvals: an agent asks, somebody decides once.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::board::{load, lost, raw, unreadable, view_rows};
+use crate::board::{Which, load, lost, next_id, raw, unreadable, view_rows, winner};
 use crate::error::Refusal;
-use crate::event::{ApprovalAdded, ApprovalResolved};
-use crate::limits::RECENT_ITEMS;
+use crate::event::{ApprovalAdded, ApprovalResolved, ApprovalStatus, Event};
 use crate::seq::Seq;
 use crate::wire;
 
@@ -86,20 +85,9 @@ pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> r
     }
 }
 
-pub(super) fn view_open(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    let sql = "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload
-               FROM approvals AS a JOIN events AS e ON e.seq = a.added_seq
-               WHERE a.resolved_seq IS NULL ORDER BY a.added_seq";
-    view_rows(conn, sql, out, |_, out| {
-        out.extend_from_slice(
-            b",\"status\":\"pending\",\"resolved_seq\":null,\"resolved_at\":null,\"note\":null,\"by\":null",
-        );
-        Ok(())
-    })
-}
-
-pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    #[derive(Deserialize)]
+/// Appends rows: the opening event and what has become of it.
+pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+    #[derive(Default, Deserialize)]
     struct End<'a> {
         #[serde(borrow)]
         status: Option<&'a RawValue>,
@@ -111,22 +99,98 @@ pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Res
         by: Option<&'a RawValue>,
     }
     let sql = format!(
-        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, a.resolved_seq, r.payload
-         FROM approvals AS a JOIN events AS e ON e.seq = a.added_seq JOIN events AS r ON r.seq = a.resolved_seq
-         WHERE a.resolved_seq IS NOT NULL ORDER BY a.resolved_seq DESC LIMIT {RECENT_ITEMS}"
+        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, x.resolved_seq, r.payload
+         FROM approvals AS x JOIN events AS e ON e.seq = x.added_seq
+         LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
+        which.clauses("agent")
     );
-    view_rows(conn, &sql, out, |row, out| {
+    view_rows(conn, &sql, [which.param()], out, |row, out| {
+        let Some(seq) = row.get::<_, Option<i64>>(4)? else {
+            out.extend_from_slice(
+                b",\"status\":\"pending\",\"resolved_seq\":null,\"resolved_at\":null,\"note\":null,\"by\":null",
+            );
+            return Ok(());
+        };
         let end: End<'_> = serde_json::from_slice(row.get_ref(5)?.as_bytes()?).map_err(unreadable)?;
         out.extend_from_slice(b",\"status\":");
         out.extend_from_slice(raw(end.status));
         out.extend_from_slice(b",\"resolved_seq\":");
-        wire::integer(out, row.get(4)?);
-        out.extend_from_slice(b",\"resolved_at\":");
-        out.extend_from_slice(raw(end.resolved_at));
-        out.extend_from_slice(b",\"note\":");
-        out.extend_from_slice(raw(end.note));
-        out.extend_from_slice(b",\"by\":");
-        out.extend_from_slice(raw(end.by));
+        wire::integer(out, seq);
+        let members: [(&[u8], Option<&RawValue>); 3] =
+            [(b",\"resolved_at\":", end.resolved_at), (b",\"note\":", end.note), (b",\"by\":", end.by)];
+        for (name, value) in members {
+            out.extend_from_slice(name);
+            out.extend_from_slice(raw(value));
+        }
         Ok(())
     })
+}
+
+/// Whose request it is, and whether it was decided.
+pub(crate) fn look(conn: &Connection, id: i64) -> rusqlite::Result<Option<(String, bool)>> {
+    Ok(find(conn, id)?.map(|found| (found.agent, found.resolved_seq.is_some())))
+}
+
+/// What an agent wants to have approved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// Who asks.
+    pub agent: String,
+    /// What for: `apply_commit`, `spawn`, or another word.
+    pub approval_kind: String,
+    /// The commit, shortened.
+    pub sha_short: Option<String>,
+    /// The raw unified diff, never cut.
+    pub diff: Option<String>,
+    /// The request in words.
+    pub description: Option<String>,
+}
+
+impl Request {
+    pub(super) fn plan(&self, conn: &Connection) -> rusqlite::Result<Result<Option<Event>, Refusal>> {
+        let Self { agent, approval_kind, sha_short, diff, description } = self.clone();
+        let id = next_id(conn, "approval_id")?;
+        let added = ApprovalAdded { id, agent, approval_kind, sha_short, diff, description };
+        Ok(Ok(Some(Event::ApprovalAdded(added))))
+    }
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolve {
+    /// Which approval.
+    pub id: i64,
+    /// The decision.
+    pub status: ApprovalStatus,
+    /// Why.
+    pub note: Option<String>,
+    /// Who decides.
+    pub by: Option<String>,
+}
+
+impl Resolve {
+    pub(super) fn plan(
+        &self,
+        conn: &Connection,
+        now: i64,
+    ) -> rusqlite::Result<Result<Option<Event>, Refusal>> {
+        let what = format!("approval {}", self.id);
+        let Some(found) = find(conn, self.id)? else { return Ok(Err(Refusal::Unknown(what.into()))) };
+        if let Some(seq) = found.resolved_seq {
+            return lost(conn, &format!("{what} is resolved already"), seq).map(Err);
+        }
+        let asked = winner(conn, found.added_seq)?.and_then(|row| row.event().ok());
+        let Some(Event::ApprovalAdded(asked)) = asked else { return Ok(Err(Refusal::Unknown(what.into()))) };
+        Ok(Ok(Some(Event::ApprovalResolved(ApprovalResolved {
+            id: self.id,
+            agent: asked.agent,
+            approval_kind: asked.approval_kind,
+            sha_short: asked.sha_short,
+            status: self.status,
+            resolved_at: now,
+            note: self.note.clone(),
+            description: asked.description,
+            by: self.by.clone(),
+        }))))
+    }
 }

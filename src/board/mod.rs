@@ -4,6 +4,8 @@
 //! them. None of them knows a thread, a clock or a wire beyond bytes.
 
 pub(crate) mod approval;
+pub(crate) mod intent;
+pub(crate) mod lease;
 pub(crate) mod load;
 pub(crate) mod question;
 pub(crate) mod refold;
@@ -15,10 +17,13 @@ use rusqlite::Connection;
 
 use crate::error::Refusal;
 use crate::event::Event;
+use crate::limits::RECENT_ITEMS;
 use crate::row::{Builder, Row, Style};
 use crate::seq::Seq;
 use crate::store::{meta, rows};
 use crate::wire;
+
+pub(crate) use intent::{Intent, minted_id, plan, settle};
 
 /// What an event means for the board.
 #[derive(Clone, Copy, Debug)]
@@ -80,18 +85,41 @@ pub(crate) fn count_id(conn: &Connection, step: Step<'_>) -> rusqlite::Result<()
     Ok(())
 }
 
+/// The id after the last one given; it is given once the event that has it is folded.
+fn next_id(conn: &Connection, counter: &str) -> rusqlite::Result<i64> {
+    Ok(meta::integer(conn, counter)? + 1)
+}
+
+/// Gives an id of a question's without an event: those between peers share the counter.
+pub(crate) fn take_question_id(conn: &Connection) -> rusqlite::Result<i64> {
+    let id = next_id(conn, "question_id")?;
+    meta::set_integer(conn, "question_id", id)?;
+    Ok(id)
+}
+
+/// Which rows of the board are asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    /// This one.
+    One(i64),
+    /// All that are open, or those of this agent, the oldest first.
+    Open(Option<String>),
+    /// Those closed last, or those of this agent, the newest first.
+    Closed(Option<String>),
+}
+
 /// Appends the members of a snapshot that make up the board.
 pub(crate) fn view(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
     out.extend_from_slice(b"\"approvals\":");
-    approval::view_open(conn, out)?;
+    approval::view(conn, &Which::Open(None), out)?;
     out.extend_from_slice(b",\"questions\":");
-    question::view_open(conn, out)?;
+    question::view(conn, &Which::Open(None), out)?;
     out.extend_from_slice(b",\"transients\":");
     transient::view(conn, out)?;
     out.extend_from_slice(b",\"recent_approvals\":");
-    approval::view_recent(conn, out)?;
+    approval::view(conn, &Which::Closed(None), out)?;
     out.extend_from_slice(b",\"recent_questions\":");
-    question::view_recent(conn, out)
+    question::view(conn, &Which::Closed(None), out)
 }
 
 /// The event at `seq`, for the one who lost against it.
@@ -122,11 +150,12 @@ fn lost(conn: &Connection, what: &str, seq: i64) -> rusqlite::Result<Refusal> {
 fn view_rows(
     conn: &Connection,
     sql: &str,
+    params: impl rusqlite::Params,
     out: &mut Vec<u8>,
     mut rest: impl FnMut(&rusqlite::Row<'_>, &mut Vec<u8>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(params)?;
     out.push(b'[');
     let begin = out.len();
     while let Some(row) = rows.next()? {
@@ -143,6 +172,32 @@ fn view_rows(
     }
     out.push(b']');
     Ok(())
+}
+
+impl Which {
+    /// The clauses of a query on a board table that has its rows' owner in this column, as `x`.
+    fn clauses(&self, owner: &str) -> String {
+        match self {
+            Self::One(_) => "WHERE x.id = ?1".into(),
+            Self::Open(None) => "WHERE x.resolved_seq IS NULL AND ?1 IS NULL ORDER BY x.added_seq".into(),
+            Self::Open(Some(_)) => {
+                format!("WHERE x.{owner} = ?1 AND x.resolved_seq IS NULL ORDER BY x.id")
+            }
+            Self::Closed(None) => format!(
+                "WHERE x.resolved_seq IS NOT NULL AND ?1 IS NULL ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"
+            ),
+            Self::Closed(Some(_)) => format!(
+                "WHERE x.{owner} = ?1 AND x.resolved_seq IS NOT NULL ORDER BY x.id DESC LIMIT {RECENT_ITEMS}"
+            ),
+        }
+    }
+
+    fn param(&self) -> rusqlite::types::Value {
+        match self {
+            Self::One(id) => (*id).into(),
+            Self::Open(owner) | Self::Closed(owner) => owner.clone().into(),
+        }
+    }
 }
 
 /// A text column as JSON value, or `null`: for members that are pasted as they were stored.

@@ -111,8 +111,10 @@ impl From<Refusal> for Failure {
             Refusal::Conflict { winner, .. } => {
                 Self::conflict(text, Some(String::from_utf8_lossy(&winner.line()).into_owned()))
             }
+            Refusal::Closed { row, .. } => Self::conflict(text, Some(row.into())),
             Refusal::Unknown(_) => Self::not_found(text),
             Refusal::TooManyOpen(_) => Self::later(text),
+            Refusal::Forbidden(_) => Self::failed(text),
             Refusal::Invalid { .. }
             | Refusal::Malformed(_)
             | Refusal::UnknownKind(_)

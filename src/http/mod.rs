@@ -1,6 +1,7 @@
 //! The HTTP door: an axum router over a log, that nests in a host's app under any prefix.
 
 mod append;
+mod caller;
 mod history;
 mod lines;
 mod ops;

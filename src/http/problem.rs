@@ -64,6 +64,16 @@ impl Problem {
         self
     }
 
+    pub(crate) fn of_field(mut self, field: &str) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// A body that does not have its shape.
+    pub(crate) fn invalid(field: &str, detail: &str) -> Self {
+        Refusal::invalid(field, detail).into()
+    }
+
     const fn retry_after(mut self, seconds: u16) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
@@ -156,11 +166,18 @@ impl From<Refusal> for Problem {
                 winner: serde_json::from_slice(&winner.line()).ok(),
                 ..Self::new(StatusCode::CONFLICT, "urn:hivelog:conflict", "somebody else was first")
             },
+            Refusal::Closed { row, .. } => Self {
+                winner: serde_json::from_str(&row).ok(),
+                ..Self::new(StatusCode::CONFLICT, "urn:hivelog:conflict", "somebody else was first")
+            },
             Refusal::KeyReused(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "urn:hivelog:key-reused",
                 "the idempotency key stands for other content",
             ),
+            Refusal::Forbidden(_) => {
+                Self::new(StatusCode::FORBIDDEN, "urn:hivelog:forbidden", "this credential may not do that")
+            }
             Refusal::TooManyOpen(_) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "urn:hivelog:too-many-open", "too much is open")
             }

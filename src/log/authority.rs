@@ -6,28 +6,87 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::board::Intent;
 use crate::draft::{Draft, check_key};
 use crate::error::{Error, Refusal};
 use crate::limits::{BATCH_EVENTS_MAX, COMMAND_BYTES_MAX};
 use crate::seq::Seq;
 use crate::sync::{AtomicBool, Ordering};
 
-/// A request to append events: all of them or none, in order, in one transaction.
+/// A request that may be refused: to append events, all of them or none, in order, in one transaction.
 #[derive(Clone, Debug)]
 pub struct Command {
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) work: Work,
     pub(crate) actor: Arc<str>,
     pub(crate) key: Option<Box<str>>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) also: Option<Also>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Append these.
+    Append(Vec<Draft>),
+    /// Decide, in the transaction, which event comes of it.
+    Intend(Intent),
+}
+
+/// A write of a tenant's own, in the same transaction, before the command's events. It may run twice.
+#[derive(Clone)]
+pub(crate) struct Also(pub(crate) Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Also {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Also")
+    }
 }
 
 impl Command {
     /// A command to append these events.
     #[must_use]
     pub fn new(drafts: Vec<Draft>) -> Self {
-        Self { drafts, actor: "".into(), key: None, deadline: None }
+        Self::of(Work::Append(drafts))
+    }
+
+    /// A command that makes the event which its intent comes to.
+    pub(crate) fn intend(intent: Intent) -> Self {
+        Self::of(Work::Intend(intent))
+    }
+
+    fn of(work: Work) -> Self {
+        Self { work, actor: "".into(), key: None, deadline: None, also: None }
+    }
+
+    /// The command with a write of its sender's own in the same transaction.
+    pub(crate) fn also(
+        mut self,
+        write: impl Fn(&Connection) -> rusqlite::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.also = Some(Also(Arc::new(write)));
+        self
+    }
+
+    /// The events that are known before it runs.
+    pub(crate) fn drafts(&self) -> &[Draft] {
+        match &self.work {
+            Work::Append(drafts) => drafts,
+            Work::Intend(_) => &[],
+        }
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.work {
+            Work::Append(drafts) => {
+                let records = drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
+                records.map(|record| record.payload.len() + 64).sum()
+            }
+            Work::Intend(intent) => intent.weight(),
+        }
     }
 
     /// The command under one idempotency key for all of its events. Its drafts may not have keys of
@@ -54,19 +113,23 @@ impl Command {
 
     /// Refuses what no log could take.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
-        if self.drafts.is_empty() {
+        let drafts = match &self.work {
+            Work::Append(drafts) => drafts,
+            Work::Intend(intent) => return self.check_key().and_then(|()| intent.check()),
+        };
+        if drafts.is_empty() {
             return Err(Refusal::shape("there is no event to append"));
         }
-        if self.drafts.len() > BATCH_EVENTS_MAX {
+        if drafts.len() > BATCH_EVENTS_MAX {
             let detail =
-                format!("an append has at most {BATCH_EVENTS_MAX} events, this one {}", self.drafts.len());
+                format!("an append has at most {BATCH_EVENTS_MAX} events, this one {}", drafts.len());
             return Err(Refusal::TooLarge(detail.into()));
         }
         let mut bytes = 0;
-        for (index, draft) in self.drafts.iter().enumerate() {
+        for (index, draft) in drafts.iter().enumerate() {
             match &draft.record {
                 Ok(record) => bytes += record.payload.len(),
-                Err(refusal) if self.drafts.len() == 1 => return Err(refusal.clone()),
+                Err(refusal) if drafts.len() == 1 => return Err(refusal.clone()),
                 Err(refusal) => return Err(refusal.clone().at(index)),
             }
         }
@@ -74,13 +137,14 @@ impl Command {
             let detail = format!("an append has at most {COMMAND_BYTES_MAX} bytes of text, this one {bytes}");
             return Err(Refusal::TooLarge(detail.into()));
         }
-        if let Some(key) = &self.key {
-            check_key(key)?;
-            if self.drafts.iter().any(|draft| draft.key.is_some()) {
-                return Err(Refusal::invalid("key", "is given for the batch and for an event of it"));
-            }
+        if self.key.is_some() && drafts.iter().any(|draft| draft.key.is_some()) {
+            return Err(Refusal::invalid("key", "is given for the batch and for an event of it"));
         }
-        Ok(())
+        self.check_key()
+    }
+
+    fn check_key(&self) -> Result<(), Refusal> {
+        self.key.as_deref().map_or(Ok(()), check_key)
     }
 }
 
@@ -103,24 +167,31 @@ pub struct Appended {
     pub seqs: Vec<Seq>,
     /// How many of them are new.
     pub new: usize,
+    /// The id that was given, where the command asked for one.
+    pub id: Option<i64>,
 }
 
 /// The answer to an append, which is under way: `.await` it or `.wait()` for it.
 ///
 /// The append has its place in the order since it was called. Dropping the receipt takes nothing
 /// back.
-#[derive(Debug)]
 #[must_use = "an append that is not waited for may fail unseen"]
-pub struct Receipt<T> {
-    state: State,
-    read: fn(Appended) -> T,
-}
+pub struct Receipt<T>(State<T>);
 
-#[derive(Debug)]
-enum State {
-    Under(oneshot::Receiver<Answered>, Arc<Lookout>),
+enum State<T> {
+    Append { answer: oneshot::Receiver<Answered>, lookout: Arc<Lookout>, read: fn(Appended) -> T },
+    Other(Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>),
     Known(Option<Error>),
 }
+
+impl<T> std::fmt::Debug for Receipt<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receipt")
+    }
+}
+
+// Nothing in it is pinned in place: what is pinned is in a box.
+impl<T> Unpin for Receipt<T> {}
 
 /// The answer comes with the command itself, so that its text is freed by the one who made it: freed by
 /// the writer, it would cost the writer a fifth of its time in the allocator's locks (measured).
@@ -159,12 +230,17 @@ pub(crate) type Answer = oneshot::Sender<Answered>;
 
 impl<T> Receipt<T> {
     pub(crate) fn under_way(read: fn(Appended) -> T, lookout: Arc<Lookout>) -> (Answer, Self) {
-        let (answer, receiver) = oneshot::channel();
-        (answer, Self { state: State::Under(receiver, lookout), read })
+        let (sender, answer) = oneshot::channel();
+        (sender, Self(State::Append { answer, lookout, read }))
     }
 
-    pub(crate) const fn failed(error: Error, read: fn(Appended) -> T) -> Self {
-        Self { state: State::Known(Some(error)), read }
+    pub(crate) const fn failed(error: Error) -> Self {
+        Self(State::Known(Some(error)))
+    }
+
+    /// The receipt of something that ends with an answer of this type.
+    pub(crate) fn of(answer: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+        Self(State::Other(Box::pin(answer)))
     }
 
     /// Blocks until the append is on disk or has failed.
@@ -175,10 +251,10 @@ impl<T> Receipt<T> {
     /// The append was refused, or the machine failed; see [`Error`] for what that says of the
     /// outcome.
     pub fn wait(mut self) -> Result<T, Error> {
-        if let State::Under(receiver, lookout) = &mut self.state
-            && let Some((answer, _command)) = lookout.look(|| receiver.try_recv().ok())
+        if let State::Append { answer, lookout, read } = &mut self.0
+            && let Some((answer, _command)) = lookout.look(|| answer.try_recv().ok())
         {
-            return answer.map(self.read);
+            return answer.map(*read);
         }
         futures_executor::block_on(self)
     }
@@ -188,14 +264,17 @@ impl<T> Future for Receipt<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let read = self.read;
-        match &mut self.state {
+        match &mut self.0 {
             State::Known(error) => Poll::Ready(Err(error.take().unwrap_or(Error::Closed))),
-            State::Under(receiver, _) => Pin::new(receiver).poll(cx).map(|answer| {
-                // The writer answers everything it took, unless it died in the middle of it.
-                let ended = |_| Err(Error::Poisoned("the writer ended".into()));
-                answer.map_or_else(ended, |(answer, _command)| answer).map(read)
-            }),
+            State::Other(answer) => answer.as_mut().poll(cx),
+            State::Append { answer, read, .. } => {
+                let read = *read;
+                Pin::new(answer).poll(cx).map(|answer| {
+                    // The writer answers everything it took, unless it died in the middle of it.
+                    let ended = |_| Err(Error::Poisoned("the writer ended".into()));
+                    answer.map_or_else(ended, |(answer, _command)| answer).map(read)
+                })
+            }
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::board;
+use crate::board::{self, Intent};
 use crate::draft::{Draft, Record};
 use crate::error::{Error, Refusal};
-use crate::log::authority::{Answer, Appended, Authority, Command};
+use crate::log::authority::{Answer, Appended, Authority, Command, Work};
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::keys::{self, Known};
@@ -39,8 +39,7 @@ struct Append {
 
 impl Job for Append {
     fn weight(&self) -> usize {
-        let records = self.command.drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
-        records.map(|record| record.payload.len() + 64).sum()
+        self.command.weight()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -49,12 +48,24 @@ impl Job for Append {
 
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         let command = &self.command;
-        let done = match (&command.key, command.drafts.as_slice()) {
-            // One event's first write comes after its last refusal, so it needs no way back.
-            (None, [draft]) => append_one(turn, &command.actor, draft)?
-                .map(|(seq, is_new)| Appended { seqs: vec![seq], new: usize::from(is_new) }),
-            (None, drafts) => turn.all_or_none(|| append_each(turn, &command.actor, drafts))?,
-            (Some(key), drafts) => append_under(turn, (&command.actor, key), drafts)?,
+        if let Some(also) = &command.also {
+            (also.0)(turn.conn)?;
+        }
+        let actor = &command.actor;
+        let done = match (&command.work, &command.key) {
+            (Work::Intend(intent), key) => {
+                carry_out(turn, key.as_deref().map(|key| (&**actor, key)), intent)?
+            }
+            (Work::Append(drafts), Some(key)) => append_under(turn, (actor, key), drafts)?,
+            (Work::Append(drafts), None) => match drafts.as_slice() {
+                // One event's first write comes after its last refusal, so it needs no way back.
+                [draft] => append_one(turn, actor, draft)?.map(|(seq, is_new)| Appended {
+                    seqs: vec![seq],
+                    new: usize::from(is_new),
+                    id: None,
+                }),
+                drafts => turn.all_or_none(|| append_each(turn, actor, drafts))?,
+            },
         };
         self.done = Some(done);
         Ok(())
@@ -83,6 +94,7 @@ fn append_under(
         return Ok(answer_known(known, content_hash, key).map(|()| Appended {
             seqs: (known.first.get()..=known.last.get()).map(Seq::clamped).collect(),
             new: 0,
+            id: None,
         }));
     }
     turn.all_or_none(|| {
@@ -97,7 +109,7 @@ fn append_under(
 }
 
 fn append_each(turn: &Turn<'_>, actor: &str, drafts: &[Draft]) -> Result<Result<Appended, Refusal>, Failure> {
-    let mut appended = Appended { seqs: Vec::with_capacity(drafts.len()), new: 0 };
+    let mut appended = Appended { seqs: Vec::with_capacity(drafts.len()), new: 0, id: None };
     let head = turn.head();
     for (index, draft) in drafts.iter().enumerate() {
         match append_one(turn, actor, draft)? {
@@ -134,6 +146,51 @@ fn append_one(turn: &Turn<'_>, actor: &str, draft: &Draft) -> Result<Result<(Seq
         keys::insert(turn.conn, (actor, key), Known { content_hash, first: seq, last: seq }, turn.now_ms)?;
     }
     Ok(taken.map(|seq| (seq, true)))
+}
+
+/// Makes the event that an intent comes to, if any, or finds that its key is known.
+fn carry_out(
+    turn: &Turn<'_>,
+    key: Option<(&str, &str)>,
+    intent: &Intent,
+) -> Result<Result<Appended, Refusal>, Failure> {
+    let content_hash = keys::content_hash(intent.name(), intent);
+    if let Some((actor, key)) = key
+        && let Some(known) = keys::find(turn.conn, actor, key)?
+    {
+        if let Err(refusal) = answer_known(known, content_hash, key) {
+            return Ok(Err(refusal));
+        }
+        let id = keys::answer(turn.conn, actor, key)?.and_then(|answer| answer.parse().ok());
+        let seqs = if known.first == Seq::ZERO { Vec::new() } else { vec![known.first] };
+        return Ok(Ok(Appended { seqs, new: 0, id }));
+    }
+    // What is decided on may be an event of this very transaction.
+    turn.flush()?;
+    let event = match board::plan(turn.conn, intent, turn.now_ms)? {
+        Ok(event) => event,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let id = event.as_ref().and_then(board::minted_id);
+    let mut seqs = Vec::new();
+    if let Some(event) = event {
+        match Draft::from(event)
+            .record
+            .map_or_else(|refusal| Ok(Err(refusal)), |record| take(turn, &record))?
+        {
+            Ok(seq) => seqs.push(seq),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    board::settle(turn.conn, intent)?;
+    if let Some((actor, key)) = key {
+        let seq = seqs.first().copied().unwrap_or_default();
+        keys::insert(turn.conn, (actor, key), Known { content_hash, first: seq, last: seq }, turn.now_ms)?;
+        if let Some(id) = id {
+            keys::set_answer(turn.conn, actor, key, &id)?;
+        }
+    }
+    Ok(Ok(Appended { new: seqs.len(), seqs, id }))
 }
 
 /// Decide, insert, fold.

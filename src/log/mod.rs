@@ -12,11 +12,12 @@ pub(crate) mod snapshot;
 pub(crate) mod transfer;
 pub(crate) mod watch;
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, Weak};
 
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::draft::{Draft, is_kind};
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
@@ -34,11 +35,13 @@ use crate::metrics::Metrics;
 use crate::query::{Filter, Range};
 use crate::row::{Builder, Row, RowRef, Style};
 use crate::seq::{LogId, Seq};
+use crate::store::file::Store;
 use crate::store::open::{self, Durability, Opened};
 use crate::store::readers::Readers;
 use crate::store::rows;
 use crate::store::writer::{Show, Surroundings, Writer};
 use crate::store::{lock, meta, reading};
+use crate::sync::{Mutex, lock as hold};
 use crate::tail::{Tail, Woken};
 
 /// What every part of an open log shares.
@@ -65,9 +68,28 @@ struct Inner {
     path: PathBuf,
     durability: Durability,
     kinds: BTreeSet<Box<str>>,
+    steady: Steady,
+    /// What lives on this log as long as it is open.
+    lodger: Mutex<Option<Arc<dyn Lodger>>>,
     closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
+}
+
+/// What lives on a log as long as it is open: its owner starts it once, and the log ends it.
+pub(crate) trait Lodger: Any + Send + Sync {
+    /// Ends its threads. The log still takes appends.
+    fn leave(&self);
+}
+
+/// A log that is not kept open.
+#[derive(Clone)]
+pub(crate) struct WeakLog(Weak<Inner>);
+
+impl WeakLog {
+    pub(crate) fn upgrade(&self) -> Option<Log> {
+        self.0.upgrade().map(|inner| Log { inner })
+    }
 }
 
 /// Where new events come from.
@@ -97,6 +119,10 @@ impl Inner {
     fn close(&self) {
         // Once: by the second time the file may be open again, under a word of its own.
         self.closing.call_once(|| {
+            let lodger = hold(&self.lodger).take();
+            if let Some(lodger) = lodger {
+                lodger.leave();
+            }
             match &self.source {
                 Source::Own { writer, .. } => writer.close(),
                 Source::Foreign(watcher) => watcher.close(),
@@ -140,6 +166,7 @@ impl Log {
         let kinds = declare(&opened, &options)?;
         let readers = Readers::open(&opened.path, Some(Arc::clone(&opened.lock)))?;
         let path = opened.path.clone();
+        let steady = Steady::start(&*options.clock);
         let shared = Arc::new(Shared {
             log_id,
             tail: Arc::new(Tail::new(opened.head)),
@@ -164,6 +191,8 @@ impl Log {
                 path,
                 durability: options.durability,
                 kinds,
+                steady,
+                lodger: Mutex::new(None),
                 closing: Once::new(),
                 _folder: folder,
             }),
@@ -200,6 +229,8 @@ impl Log {
                 path,
                 durability: Durability::Full,
                 kinds: kinds.into_iter().map(Into::into).collect(),
+                steady: Steady::start(&SystemClock),
+                lodger: Mutex::new(None),
                 closing: Once::new(),
                 _folder: None,
             }),
@@ -222,11 +253,11 @@ impl Log {
 
     fn submit_as<T>(&self, command: Command, read: fn(Appended) -> T) -> Receipt<T> {
         let Source::Own { authority, lookout, .. } = &self.inner.source else {
-            return Receipt::failed(Error::ReadOnly, read);
+            return Receipt::failed(Error::ReadOnly);
         };
         if let Err(refusal) = command.check().and_then(|()| self.check_kinds(&command)) {
             self.inner.shared.metrics.refuse("refused");
-            return Receipt::failed(refusal.into(), read);
+            return Receipt::failed(refusal.into());
         }
         let (answer, receipt) = Receipt::under_way(read, Arc::clone(lookout));
         authority.submit(command, answer);
@@ -235,7 +266,7 @@ impl Log {
 
     /// A kind that is neither fixed, nor dotted, nor declared is a typo.
     fn check_kinds(&self, command: &Command) -> Result<(), Refusal> {
-        let records = command.drafts.iter().filter_map(|draft| draft.record.as_ref().ok());
+        let records = command.drafts().iter().filter_map(|draft| draft.record.as_ref().ok());
         for record in records {
             let is_ours = FIXED_KINDS.contains(&record.kind.as_ref());
             if !is_ours && !record.kind.contains('.') && !self.inner.kinds.contains(&record.kind) {
@@ -373,6 +404,34 @@ impl Log {
     /// that is done; safe to call again.
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// The file, for what keeps tables of its own beside the log.
+    pub(crate) fn store(&self) -> Result<Store, Error> {
+        let Source::Own { writer, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
+        let Shared { readers, clock, .. } = &*self.inner.shared;
+        Ok(Store::new(Arc::clone(writer), readers.clone(), Arc::clone(clock), self.inner.steady))
+    }
+
+    /// The one lodger of this log, which is made at the first call.
+    pub(crate) fn lodge<T: Lodger>(
+        &self,
+        make: impl FnOnce(&Self) -> Result<T, Error>,
+    ) -> Result<Arc<T>, Error> {
+        let mut lodger = hold(&self.inner.lodger);
+        if self.inner.closing.is_completed() {
+            return Err(Error::Closed);
+        }
+        let there = match &*lodger {
+            Some(there) => Arc::clone(there),
+            None => Arc::clone(lodger.insert(Arc::new(make(self)?))),
+        };
+        let there: Arc<dyn Any + Send + Sync> = there;
+        there.downcast().map_err(|_| Error::Storage("something else lives on this log".into()))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakLog {
+        WeakLog(Arc::downgrade(&self.inner))
     }
 
     #[cfg(feature = "server")]

@@ -1,9 +1,18 @@
 //! Idempotency keys: what each of them stands for.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use std::sync::Arc;
 
+use rusqlite::{Connection, OptionalExtension as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Refusal;
 use crate::limits::KEY_KEPT_MS;
 use crate::seq::Seq;
+use crate::store::fault::Failure;
+use crate::store::task::Done;
+use crate::store::turn::Turn;
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +20,82 @@ pub(crate) struct Known {
     pub(crate) content_hash: [u8; 32],
     pub(crate) first: Seq,
     pub(crate) last: Seq,
+}
+
+/// The key of one command, with the hash of what its client sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    actor: Arc<str>,
+    key: Box<str>,
+    content_hash: [u8; 32],
+}
+
+impl Key {
+    /// The key of a command: `what` names the call, `content` is all that the client said.
+    pub(crate) fn new(actor: &str, key: &str, what: &str, content: &impl Serialize) -> Self {
+        Self { actor: actor.into(), key: key.into(), content_hash: content_hash(what, content) }
+    }
+}
+
+/// The hash of a command: which call, and what was sent.
+pub(crate) fn content_hash(what: &str, content: &impl Serialize) -> [u8; 32] {
+    // What was read from JSON can be written as JSON.
+    let content = serde_json::to_vec(content).unwrap_or_default();
+    Sha256::new_with_prefix(what).chain_update([0]).chain_update(&content).finalize().into()
+}
+
+/// An answer, and whether it is the first one under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Once<T> {
+    pub(crate) answer: T,
+    pub(crate) is_new: bool,
+}
+
+/// Writes something that makes no event, or finds that its key is known and what was answered then.
+pub(crate) fn once<T: Serialize + DeserializeOwned>(
+    turn: &Turn<'_>,
+    key: Option<&Key>,
+    write: impl FnOnce() -> Done<T>,
+) -> Done<Once<T>> {
+    let fresh = |answer| Once { answer, is_new: true };
+    let Some(Key { actor, key, content_hash }) = key else {
+        return Ok(write()?.map(fresh));
+    };
+    if let Some(known) = find(turn.conn, actor, key)? {
+        if known.content_hash != *content_hash {
+            return Ok(Err(Refusal::KeyReused(key.clone())));
+        }
+        let text = answer(turn.conn, actor, key)?.unwrap_or_default();
+        let answer = serde_json::from_str(&text)
+            .map_err(|error| Failure::Stop(format!("the answer kept for a key cannot be read: {error}")))?;
+        return Ok(Ok(Once { answer, is_new: false }));
+    }
+    let done = write()?;
+    if let Ok(answer) = &done {
+        let known = Known { content_hash: *content_hash, first: Seq::ZERO, last: Seq::ZERO };
+        insert(turn.conn, (actor, key), known, turn.now_ms)?;
+        set_answer(turn.conn, actor, key, answer)?;
+    }
+    Ok(done.map(fresh))
+}
+
+/// What was answered, where the seqs do not say it.
+pub(crate) fn answer(conn: &Connection, actor: &str, key: &str) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT answer FROM keys WHERE actor = ?1 AND key = ?2")?
+        .query_row((actor, key), |row| row.get(0))
+}
+
+/// Keeps what was answered beside a key that was just inserted.
+pub(crate) fn set_answer(
+    conn: &Connection,
+    actor: &str,
+    key: &str,
+    answer: &impl Serialize,
+) -> rusqlite::Result<()> {
+    let text = serde_json::to_string(answer).unwrap_or_default();
+    conn.prepare_cached("UPDATE keys SET answer = ?3 WHERE actor = ?1 AND key = ?2")?
+        .execute((actor, key, text))?;
+    Ok(())
 }
 
 pub(crate) fn find(conn: &Connection, actor: &str, key: &str) -> rusqlite::Result<Option<Known>> {
@@ -54,11 +139,11 @@ pub(crate) fn of_one(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<Str
         .optional()
 }
 
-/// All other keys up to a head: actor, key, what it stands for, when it was given.
+/// All other keys of events up to a head: actor, key, what it stands for, when it was given.
 pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<(String, String, Known, i64)>> {
     let mut statement = conn.prepare(
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms FROM keys
-         WHERE last_seq <= ?1 AND (first_seq <> last_seq OR actor <> '') ORDER BY first_seq, actor, key",
+         WHERE last_seq <= ?1 AND first_seq > 0 AND (first_seq <> last_seq OR actor <> '') ORDER BY first_seq, actor, key",
     )?;
 
     statement

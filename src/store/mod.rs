@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod fault;
+pub(crate) mod file;
 pub(crate) mod identity;
 pub(crate) mod inspect;
 pub(crate) mod keys;
@@ -12,6 +13,7 @@ pub(crate) mod open;
 pub(crate) mod queue;
 pub(crate) mod readers;
 pub(crate) mod rows;
+pub(crate) mod task;
 pub(crate) mod turn;
 pub(crate) mod writer;
 

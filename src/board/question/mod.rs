@@ -4,12 +4,15 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::board::{load, lost, raw, unreadable, view_rows, winner};
+use crate::board::{Which, load, lost, raw, unreadable, view_rows, winner};
 use crate::error::Refusal;
 use crate::event::{Event, QuestionAdded, QuestionResolved};
-use crate::limits::RECENT_ITEMS;
 use crate::seq::Seq;
 use crate::wire;
+
+mod ask;
+
+pub use ask::{Answer, Ask, Cancel, Expire};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step<'a> {
@@ -103,20 +106,8 @@ pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> r
     }
 }
 
-pub(super) fn view_open(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    let sql = "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload
-               FROM questions AS q JOIN events AS e ON e.seq = q.added_seq
-               WHERE q.resolved_seq IS NULL ORDER BY q.added_seq";
-    view_rows(conn, sql, out, |_, out| {
-        out.extend_from_slice(
-            b",\"outcome\":\"open\",\"resolved_seq\":null,\"answer\":null,\"answerer\":null,\
-              \"answered_at\":null,\"cancelled\":false,\"selected\":null",
-        );
-        Ok(())
-    })
-}
-
-pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+/// Appends rows: the opening event and what has become of it.
+pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusqlite::Result<()> {
     #[derive(Deserialize)]
     struct End<'a> {
         #[serde(borrow)]
@@ -131,16 +122,24 @@ pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Res
         selected: Option<&'a RawValue>,
     }
     let sql = format!(
-        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, q.resolved_seq, r.payload, q.outcome
-         FROM questions AS q JOIN events AS e ON e.seq = q.added_seq JOIN events AS r ON r.seq = q.resolved_seq
-         WHERE q.resolved_seq IS NOT NULL ORDER BY q.resolved_seq DESC LIMIT {RECENT_ITEMS}"
+        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, x.resolved_seq, r.payload, x.outcome
+         FROM questions AS x JOIN events AS e ON e.seq = x.added_seq
+         LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
+        which.clauses("asker")
     );
-    view_rows(conn, &sql, out, |row, out| {
+    view_rows(conn, &sql, [which.param()], out, |row, out| {
+        let Some(seq) = row.get::<_, Option<i64>>(4)? else {
+            out.extend_from_slice(
+                b",\"outcome\":\"open\",\"resolved_seq\":null,\"answer\":null,\"answerer\":null,\
+                  \"answered_at\":null,\"cancelled\":false,\"selected\":null",
+            );
+            return Ok(());
+        };
         let end: End<'_> = serde_json::from_slice(row.get_ref(5)?.as_bytes()?).map_err(unreadable)?;
         out.extend_from_slice(b",\"outcome\":");
         wire::string(out, row.get_ref(6)?.as_str()?);
         out.extend_from_slice(b",\"resolved_seq\":");
-        wire::integer(out, row.get(4)?);
+        wire::integer(out, seq);
         let members: [(&[u8], Option<&RawValue>); 5] = [
             (b",\"answer\":", end.answer),
             (b",\"answerer\":", end.answerer),
@@ -154,4 +153,18 @@ pub(super) fn view_recent(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Res
         }
         Ok(())
     })
+}
+
+/// Who asked, and whether it was closed.
+pub(crate) fn look(conn: &Connection, id: i64) -> rusqlite::Result<Option<(String, bool)>> {
+    Ok(find(conn, id)?.map(|found| (found.asker, found.resolved_seq.is_some())))
+}
+
+/// The open questions whose deadline has passed, up to some.
+pub(crate) fn due(conn: &Connection, now: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM questions WHERE resolved_seq IS NULL AND deadline_at IS NOT NULL AND deadline_at <= ?1
+         ORDER BY deadline_at LIMIT 256",
+    )?;
+    statement.query_map([now], |row| row.get(0))?.collect()
 }

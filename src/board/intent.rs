@@ -1,0 +1,124 @@
+//! Intents: what somebody wants of the board, before it is decided which event comes of it.
+//!
+//! `plan` reads, may refuse, and gives the event; the log inserts and folds it; `settle` writes what belongs
+//! to the entity but to no event (leases).
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::board::approval::{Request, Resolve};
+use crate::board::question::{Answer, Ask, Cancel, Expire};
+use crate::board::transient::{Clear, Set};
+use crate::error::Refusal;
+use crate::event::Event;
+
+/// What somebody wants of the board.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Intent {
+    /// To have something approved.
+    Request(Request),
+    /// To decide it.
+    Resolve(Resolve),
+    /// To ask the operator.
+    Ask(Ask),
+    /// To answer.
+    Answer(Answer),
+    /// To take a question back.
+    Cancel(Cancel),
+    /// To close a question whose deadline has passed.
+    Expire(Expire),
+    /// To begin a lifecycle action, or to renew its lease.
+    Set(Set),
+    /// To end it.
+    Clear(Clear),
+}
+
+impl Intent {
+    /// The name of the command: a key that stands for one command stands for no other.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Resolve(_) => "resolve",
+            Self::Ask(_) => "ask",
+            Self::Answer(_) => "answer",
+            Self::Cancel(_) => "cancel",
+            Self::Expire(_) => "expire",
+            Self::Set(_) => "set",
+            Self::Clear(_) => "clear",
+        }
+    }
+
+    /// Bytes of text that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let list = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        128 + match self {
+            Self::Request(request) => length(&request.diff) + length(&request.description),
+            Self::Resolve(resolve) => length(&resolve.note),
+            Self::Ask(ask) => ask.question.len() + list(&ask.options),
+            Self::Answer(answer) => length(&answer.answer) + list(answer.selected.as_deref().unwrap_or(&[])),
+            Self::Cancel(_) | Self::Expire(_) | Self::Set(_) | Self::Clear(_) => 0,
+        }
+    }
+
+    /// Refuses what no board could grant.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Ask(ask) => ask.check(),
+            Self::Answer(answer) => answer.check(),
+            Self::Set(set) => set.check(),
+            Self::Request(_) | Self::Resolve(_) | Self::Cancel(_) | Self::Expire(_) | Self::Clear(_) => {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The event that the intent comes to, if any; or why not.
+pub(crate) fn plan(
+    conn: &Connection,
+    intent: &Intent,
+    now_ms: i64,
+) -> rusqlite::Result<Result<Option<Event>, Refusal>> {
+    let now = now_ms / 1_000;
+    match intent {
+        Intent::Request(request) => request.plan(conn),
+        Intent::Resolve(resolve) => resolve.plan(conn, now),
+        Intent::Ask(ask) => ask.plan(conn, now),
+        Intent::Answer(answer) => answer.plan(conn, now),
+        Intent::Cancel(cancel) => cancel.plan(conn, now),
+        Intent::Expire(expire) => expire.plan(conn, now),
+        Intent::Set(set) => set.plan(conn, now),
+        Intent::Clear(clear) => clear.plan(conn, now),
+    }
+}
+
+/// Writes what no event carries.
+pub(crate) fn settle(conn: &Connection, intent: &Intent) -> rusqlite::Result<()> {
+    match intent {
+        Intent::Set(set) => set.settle(conn),
+        Intent::Clear(clear) => clear.settle(conn),
+        Intent::Request(_)
+        | Intent::Resolve(_)
+        | Intent::Ask(_)
+        | Intent::Answer(_)
+        | Intent::Cancel(_)
+        | Intent::Expire(_) => Ok(()),
+    }
+}
+
+/// The id that an opening event got.
+pub(crate) const fn minted_id(event: &Event) -> Option<i64> {
+    match event {
+        Event::ApprovalAdded(added) => Some(added.id),
+        Event::QuestionAdded(added) => Some(added.id),
+        Event::Sent(_)
+        | Event::Delivered(_)
+        | Event::ApprovalResolved(_)
+        | Event::QuestionResolved(_)
+        | Event::TransientSet(_)
+        | Event::TransientCleared(_)
+        | Event::Custom(_) => None,
+    }
+}

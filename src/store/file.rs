@@ -1,0 +1,36 @@
+//! The file as its tenants see it: one way to write, one to read, and the two clocks.
+
+use std::sync::Arc;
+
+use crate::clock::{SharedClock, Steady};
+use crate::store::readers::Readers;
+use crate::store::task::{Pending, Task};
+use crate::store::writer::Writer;
+
+/// What keeps tables of its own beside the log writes and reads them through this. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    writer: Arc<Writer>,
+    pub(crate) readers: Readers,
+    pub(crate) clock: SharedClock,
+    /// The time of leases.
+    pub(crate) steady: Steady,
+}
+
+impl Store {
+    pub(crate) const fn new(
+        writer: Arc<Writer>,
+        readers: Readers,
+        clock: SharedClock,
+        steady: Steady,
+    ) -> Self {
+        Self { writer, readers, clock, steady }
+    }
+
+    /// Gives the task its place in the order. Does not block.
+    pub(crate) fn write<T: Send + 'static>(&self, task: Task<T>) -> Pending<T> {
+        let (job, pending) = task.into_job();
+        self.writer.submit(job);
+        pending
+    }
+}

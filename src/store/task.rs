@@ -1,0 +1,140 @@
+//! A job made of two closures: what it writes, and what it does once that is on disk.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Refusal};
+use crate::store::fault::Failure;
+use crate::store::turn::{Job, Turn};
+
+/// What a write came to: an answer, a refusal that came before the first change, or a failure.
+pub(crate) type Done<T> = Result<Result<T, Refusal>, Failure>;
+
+/// Something to be written that is no append: it may run twice, as every job.
+pub(crate) struct Task<T> {
+    write: Box<dyn FnMut(&Turn<'_>) -> Done<T> + Send>,
+    after: Box<dyn FnOnce(&T) + Send>,
+    weight: usize,
+    deadline: Option<Instant>,
+    needs_caller: bool,
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// A task that writes this.
+    pub(crate) fn new(write: impl FnMut(&Turn<'_>) -> Done<T> + Send + 'static) -> Self {
+        Self {
+            write: Box::new(write),
+            after: Box::new(|_| {}),
+            weight: 128,
+            deadline: None,
+            needs_caller: false,
+        }
+    }
+
+    /// Does this after the commit and before the answer, on the writer's thread: it has to be short.
+    pub(crate) fn after(mut self, after: impl FnOnce(&T) + Send + 'static) -> Self {
+        self.after = Box::new(after);
+        self
+    }
+
+    /// Holds this many bytes of text while it waits.
+    pub(crate) fn weight(mut self, bytes: usize) -> Self {
+        self.weight += bytes;
+        self
+    }
+
+    /// Is dropped unless it was begun by then.
+    pub(crate) fn deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Is not run once nobody waits for its answer.
+    pub(crate) fn only_while_awaited(mut self) -> Self {
+        self.needs_caller = true;
+        self
+    }
+
+    /// The job, and where its answer comes.
+    pub(crate) fn into_job(self) -> (Box<dyn Job>, Pending<T>) {
+        let (answer, pending) = oneshot::channel();
+        (Box::new(Run { task: self, done: None, answer }), Pending(State::Under(pending)))
+    }
+}
+
+struct Run<T> {
+    task: Task<T>,
+    done: Option<Result<T, Refusal>>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T: Send + 'static> Job for Run<T> {
+    fn weight(&self) -> usize {
+        self.task.weight
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.task.deadline
+    }
+
+    fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
+        if self.task.needs_caller && self.answer.is_closed() {
+            return Ok(());
+        }
+        // A statement of its own may have to see the rows that wait.
+        self.done = Some((self.task.write)(turn)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), Error>) {
+        let Self { task, done, answer } = *self;
+        let done = match (outcome, done) {
+            (Ok(()), Some(Ok(done))) => {
+                (task.after)(&done);
+                Ok(done)
+            }
+            (Ok(()), Some(Err(refusal))) => Err(refusal.into()),
+            (Ok(()), None) => Err(Error::Expired),
+            (Err(error), _) => Err(error),
+        };
+        // Nobody may be listening.
+        let _unheard = answer.send(done);
+    }
+}
+
+/// The answer to a task that is under way.
+#[derive(Debug)]
+pub(crate) struct Pending<T>(State<T>);
+
+#[derive(Debug)]
+enum State<T> {
+    Under(oneshot::Receiver<Result<T, Error>>),
+    Known(Option<Error>),
+}
+
+impl<T> Pending<T> {
+    pub(crate) const fn failed(error: Error) -> Self {
+        Self(State::Known(Some(error)))
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Known(error) => Poll::Ready(Err(error.take().unwrap_or(Error::Closed))),
+            State::Under(answer) => Pin::new(answer).poll(cx).map(|answer| {
+                // The writer answers everything it took, unless it died in the middle of it.
+                answer.unwrap_or_else(|_| Err(Error::Poisoned("the writer ended".into())))
+            }),
+        }
+    }
+}
+
+// Nothing in it is pinned: a moved answer is the same answer.
+impl<T> Unpin for Pending<T> {}
