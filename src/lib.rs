@@ -65,6 +65,7 @@ mod broker;
 mod desk;
 mod draft;
 mod forward;
+mod keeper;
 mod log;
 mod metrics;
 mod query;
@@ -76,7 +77,9 @@ mod tail;
 mod wire;
 
 pub use crate::access::Role;
-pub use crate::desk::Desk;
+pub use crate::board::approval::{Request, Resolve};
+pub use crate::board::question::{Answer, Ask, Cancel};
+pub use crate::desk::{ApprovalRow, Desk, Opened, QuestionRow, TransientGuard};
 pub use crate::draft::{Custom, Draft};
 pub use crate::error::{Error, Refusal};
 pub use crate::event::Event;

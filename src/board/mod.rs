@@ -174,7 +174,32 @@ fn view_rows(
     Ok(())
 }
 
+/// Appends an array to what is an array already, or nothing yet: the two become one.
+pub(crate) fn join(
+    out: &mut Vec<u8>,
+    view: impl FnOnce(&mut Vec<u8>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let before = out.len();
+    view(out)?;
+    match out.get(before..) {
+        Some(b"[]") if before > 0 => out.truncate(before),
+        Some(_) if before == 2 => drop(out.drain(..before)),
+        Some(_) if before > 2 => drop(out.splice(before - 1..=before, *b",")),
+        _ => {}
+    }
+    Ok(())
+}
+
 impl Which {
+    /// What a list is asked for: open, closed or both, of everybody or of one.
+    pub(crate) fn listed(open: Option<bool>, owner: Option<String>) -> Vec<Self> {
+        match open {
+            Some(true) => vec![Self::Open(owner)],
+            Some(false) => vec![Self::Closed(owner)],
+            None => vec![Self::Open(owner.clone()), Self::Closed(owner)],
+        }
+    }
+
     /// The clauses of a query on a board table that has its rows' owner in this column, as `x`.
     fn clauses(&self, owner: &str) -> String {
         match self {

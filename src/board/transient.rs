@@ -149,8 +149,13 @@ pub struct Clear {
 /// When a transient may be cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Only {
-    /// If it is the one that this event set.
-    Set(i64),
+    /// If it is of this kind and this process set it.
+    Held {
+        /// The process.
+        owner: Arc<str>,
+        /// The kind.
+        kind: TransientKind,
+    },
     /// If its lease is over at this time of leases.
     Lapsed(i64),
     /// If a process set it that is not this one.
@@ -172,11 +177,13 @@ impl Clear {
         let lease = lease::find(conn, &self.name, set.set_seq)?;
         let is_due = match (&self.only, lease) {
             (None, _) => true,
-            (Some(Only::Set(seq)), _) => set.set_seq == *seq,
+            (Some(Only::Held { owner, kind }), Some((_, holder))) => {
+                set.transient_kind == kind.as_str() && holder.as_deref() == Some(&**owner)
+            }
             (Some(Only::Lapsed(steady_ms)), Some((until_ms, _))) => until_ms <= *steady_ms,
             (Some(Only::Lapsed(_)), None) => set.expires_at.is_some_and(|at| at <= now),
             (Some(Only::Orphaned(alive)), Some((_, owner))) => owner.is_some_and(|owner| *owner != **alive),
-            (Some(Only::Orphaned(_)), None) => false,
+            (Some(Only::Held { .. } | Only::Orphaned(_)), None) => false,
         };
         let cleared = TransientCleared { name: self.name.clone(), reason: self.reason };
         Ok(Ok(is_due.then_some(Event::TransientCleared(cleared))))

@@ -98,7 +98,7 @@ impl Form {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut keys = headers.get_all("idempotency-key").iter();
     match (keys.next().map(axum::http::HeaderValue::to_str), keys.next()) {
         (None, _) => Ok(None),

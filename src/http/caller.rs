@@ -98,6 +98,14 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Ends when the credential no longer holds.
+    #[allow(clippy::unused_self, reason = "nobody can lose what nobody was asked for")]
+    pub(super) async fn gone(&self) {
+        std::future::pending().await
+    }
+}
+
 fn another(field: &str) -> Problem {
     forbidden("a credential acts as nobody but itself").of_field(field)
 }

@@ -1,16 +1,22 @@
 //! The HTTP door: an axum router over a log, that nests in a host's app under any prefix.
 
 mod append;
+mod approvals;
+mod body;
 mod caller;
+mod command;
 mod history;
 mod lines;
 mod ops;
 mod params;
 mod problem;
+mod questions;
+mod rights;
 mod serve;
 mod socket;
 mod state;
 mod stream;
+mod transients;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::desk::Desk;
+use crate::error::Error;
 use crate::log::Log;
 
 pub use problem::Problem;
@@ -55,6 +63,12 @@ impl Access {
         self
     }
 
+    /// Whether peers may answer questions for the operator.
+    #[allow(clippy::unused_self, reason = "a builder sets it")]
+    const fn has_peer_answers(&self) -> bool {
+        false
+    }
+
     fn allows(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
         if authority.as_str().contains('@') {
@@ -70,6 +84,8 @@ impl Access {
 /// What every handler shares.
 pub(crate) struct Door {
     log: Log,
+    /// Absent where the log is only read.
+    desk: Option<Desk>,
     access: Access,
     /// Ends streams and waits when the server stops.
     stop: CancellationToken,
@@ -78,6 +94,13 @@ pub(crate) struct Door {
     registry: Registry,
     gauges: ops::Gauges,
     requests: AtomicU64,
+}
+
+impl Door {
+    /// What commands go to.
+    fn desk(&self) -> Result<&Desk, Problem> {
+        self.desk.as_ref().ok_or_else(|| Error::ReadOnly.into())
+    }
 }
 
 type Shared = Arc<Door>;
@@ -92,7 +115,9 @@ pub fn router(log: Log, access: Access) -> Router {
 pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) -> Router {
     let (registry, gauges) = ops::registry(&log);
     let requests = AtomicU64::new(0);
-    let door = Arc::new(Door { log, access, stop, past: Semaphore::new(1), registry, gauges, requests });
+    let desk = Desk::of(&log).ok();
+    let door =
+        Arc::new(Door { log, desk, access, stop, past: Semaphore::new(1), registry, gauges, requests });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
@@ -107,6 +132,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(append::router())
         .merge(history::router())
         .merge(state::router())
+        .merge(approvals::router())
+        .merge(questions::router())
+        .merge(transients::router())
         .merge(stream::router())
         .merge(ops::router())
 }

@@ -251,7 +251,7 @@ impl Log {
         self.submit_as(command, |appended| appended)
     }
 
-    fn submit_as<T>(&self, command: Command, read: fn(Appended) -> T) -> Receipt<T> {
+    pub(crate) fn submit_as<T>(&self, command: Command, read: fn(Appended) -> T) -> Receipt<T> {
         let Source::Own { authority, lookout, .. } = &self.inner.source else {
             return Receipt::failed(Error::ReadOnly);
         };

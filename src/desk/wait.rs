@@ -1,0 +1,56 @@
+//! Waiting for a decision: a look at the board, then the log from there on.
+
+use rusqlite::Connection;
+use serde::Deserialize;
+
+use crate::error::{Error, Refusal};
+use crate::log::Log;
+use crate::log::feed::Followed;
+use crate::query::Filter;
+use crate::store::readers::{Lane, at_one_moment};
+use crate::store::rows;
+
+/// Waits until `look` says that the item is decided, or that an event of this kind with its id follows.
+///
+/// The look and the position are of one moment, so nothing falls between them. While it waits it looks at
+/// nothing but what is committed, from memory. Cancel-safe.
+pub(crate) async fn decided(
+    log: &Log,
+    kind: &'static str,
+    id: i64,
+    look: impl Fn(&Connection) -> rusqlite::Result<Option<bool>> + Clone + Send + 'static,
+) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct HasId {
+        id: i64,
+    }
+    let filter = Filter::default().kind(kind)?;
+    loop {
+        let look = look.clone();
+        let readers = log.store()?.readers;
+        let (found, head) = readers
+            .run(Lane::Point, move |conn| at_one_moment(conn, |conn| Ok((look(conn)?, rows::head(conn)?))))
+            .await?;
+        match found {
+            None => return Err(Refusal::Unknown(format!("{} {id}", noun(kind)).into()).into()),
+            Some(true) => return Ok(()),
+            Some(false) => {}
+        }
+        let mut live = log.follow(head, filter.clone())?;
+        loop {
+            match live.next().await {
+                Some(Ok(Followed::Event(row))) if row.decode::<HasId>().is_ok_and(|it| it.id == id) => break,
+                Some(Ok(Followed::Event(_) | Followed::CaughtUp(_))) => {}
+                // What is pruned meanwhile is told by the next look.
+                Some(Ok(Followed::Reset { .. })) => break,
+                Some(Err(error)) => return Err(error),
+                None => return Err(Error::Closed),
+            }
+        }
+    }
+}
+
+/// What a kind is about: its first word.
+fn noun(kind: &str) -> &str {
+    kind.split('_').next().unwrap_or(kind)
+}

@@ -1,0 +1,126 @@
+//! The keeper: one timer for what falls due, whoever is there to see it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::board::question::{self, Expire};
+use crate::board::transient::{Clear, Only};
+use crate::board::{Intent, lease};
+use crate::broker::Broker;
+use crate::error::Error;
+use crate::event::ClearReason;
+use crate::limits::KEEPER_TICK;
+use crate::log::authority::Command;
+use crate::log::{Log, WeakLog};
+use crate::store::file::Store;
+use crate::store::reading;
+use crate::store::task::Task;
+use crate::sync::{Condvar, Mutex, lock, wait_for};
+
+/// A thread that looks twice a second at what falls due: questions, leases, inboxes.
+///
+/// It polls rather than sleeping until the next deadline: a deadline may come nearer at any commit, and the
+/// look costs microseconds. It ends when it is closed, or when nobody holds the log any more.
+pub(crate) struct Keeper {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Keeper {
+    /// Clears what a process left that is gone, then starts the thread.
+    pub(crate) fn start(log: &Log, broker: &Broker, owner: &Arc<str>) -> Result<Self, Error> {
+        let store = log.store()?;
+        clear_orphans(log, &store, owner)?;
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let mut rounds = Rounds { log: log.downgrade(), store, broker: broker.clone() };
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("hivelog-keeper".into()).spawn(move || {
+            let (flag, bell) = &*stopped;
+            let mut is_over = lock(flag);
+            while !*is_over {
+                drop(is_over);
+                let goes_on = rounds.make();
+                is_over = lock(flag);
+                if !goes_on {
+                    return;
+                }
+                if !*is_over {
+                    is_over = wait_for(bell, is_over, KEEPER_TICK);
+                }
+            }
+        })?;
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Ends the thread, and waits for it unless it is this very one.
+    pub(crate) fn close(&self) {
+        *lock(&self.stop.0) = true;
+        self.stop.1.notify_one();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// The last process may have been killed while it held transients: they are nobody's now. Those set over HTTP
+/// keep their lease.
+fn clear_orphans(log: &Log, store: &Store, owner: &Arc<str>) -> Result<(), Error> {
+    let steady_ms = store.steady.now_ms();
+    let tidied = store.write(Task::new(move |turn| Ok(Ok(lease::tidy(turn.conn, steady_ms)?))));
+    futures_executor::block_on(tidied)?;
+    let orphans = store.readers.with(|conn| lease::orphans(conn, owner).map_err(|error| reading(&error)))?;
+    let cleared: Vec<_> = orphans
+        .into_iter()
+        .map(|name| {
+            let only = Some(Only::Orphaned(Arc::clone(owner)));
+            log.submit(Command::intend(Intent::Clear(Clear { name, reason: ClearReason::Restart, only })))
+        })
+        .collect();
+    cleared.into_iter().try_for_each(|cleared| cleared.wait().map(drop))
+}
+
+struct Rounds {
+    log: WeakLog,
+    store: Store,
+    broker: Broker,
+}
+
+impl Rounds {
+    /// Looks once after everything; says whether there is a log to look after.
+    fn make(&mut self) -> bool {
+        let Some(log) = self.log.upgrade() else { return false };
+        match self.look(&log) {
+            Err(Error::Closed | Error::Poisoned(_)) => false,
+            Err(error) if error.is_transient() => true,
+            Err(error) => {
+                tracing::warn!(%error, "what falls due could not be looked after; it is tried again");
+                true
+            }
+            Ok(()) => true,
+        }
+    }
+
+    fn look(&mut self, log: &Log) -> Result<(), Error> {
+        let steady_ms = self.store.steady.now_ms();
+        let now = self.store.clock.now_ms() / 1_000;
+        let (due, lapsed) = self.store.readers.with(|conn| {
+            let look = || Ok((question::due(conn, now)?, lease::lapsed(conn, steady_ms, now)?));
+            look().map_err(|error| reading(&error))
+        })?;
+        let expire = due.into_iter().map(|id| Intent::Expire(Expire { id }));
+        let clear = lapsed.into_iter().map(|name| {
+            let only = Some(Only::Lapsed(steady_ms));
+            Intent::Clear(Clear { name, reason: ClearReason::LeaseExpired, only })
+        });
+        let under_way: Vec<_> =
+            expire.chain(clear).map(|intent| log.submit(Command::intend(intent))).collect();
+        for receipt in under_way {
+            // Decided in its transaction: where somebody was faster, nothing came of it.
+            receipt.wait()?;
+        }
+        Ok(())
+    }
+}
