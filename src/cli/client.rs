@@ -7,14 +7,15 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::failure::Failure;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take: the server's own longest work, with room for its queue.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an answer may take: the longest wait that can be asked for, with room for the queue.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A body that is one object or an array.
 pub(crate) const JSON: &str = "application/json";
@@ -167,6 +168,16 @@ impl Client {
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Bytes, Fault> {
         let request = self.request(Method::GET, path).query(query).header(ACCEPT, JSON);
         answer(request).await
+    }
+
+    /// Posts a command as JSON, and gives the answer.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, JSON).body(body.to_string());
+        let text = answer(request).await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&text).map_err(|error| not_ours(&error))
     }
 
     /// Appends the events of this body.

@@ -1,10 +1,13 @@
 //! The command line: a file per group of verbs, one printer, one table of exit codes.
 
 mod append;
+mod ask;
 mod authors;
 mod check;
 mod client;
+mod decide;
 mod demo;
+mod door;
 mod failure;
 mod git;
 mod output;
@@ -28,6 +31,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
+use crate::event::ApprovalStatus;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -59,6 +63,14 @@ enum Verb {
     Tail(tail::TailArgs),
     /// Print what is open now, or was open at a seq
     State(read::StateArgs),
+    /// Approve what an agent asked for
+    Approve(decide::DecideArgs),
+    /// Deny what an agent asked for
+    Deny(decide::DecideArgs),
+    /// Answer a question
+    Answer(decide::AnswerArgs),
+    /// Ask the operator, or a peer, and wait for the answer
+    Ask(ask::AskArgs),
     /// Check that a file is whole
     Check(check::CheckArgs),
     /// Write a log as lines of JSON
@@ -78,6 +90,9 @@ impl Verb {
             Self::History(args) => Some(&mut args.place),
             Self::Tail(args) => Some(&mut args.place),
             Self::State(args) => Some(&mut args.place),
+            Self::Approve(args) | Self::Deny(args) => Some(&mut args.place),
+            Self::Answer(args) => Some(&mut args.place),
+            Self::Ask(args) => Some(&mut args.place),
             Self::Serve(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -120,6 +135,10 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::History(args) => read::history(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::State(args) => read::state(&args),
+        Verb::Approve(args) => decide::decide(&args, ApprovalStatus::Approved),
+        Verb::Deny(args) => decide::decide(&args, ApprovalStatus::Denied),
+        Verb::Answer(args) => decide::answer(&args),
+        Verb::Ask(args) => ask::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Export(args) => transfer::export(&args),
         Verb::Import(args) => transfer::import(&args),
