@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::event::TransientKind;
 use crate::forward::Forwarder;
 use crate::keeper::Keeper;
+use crate::log::Log;
 use crate::log::authority::{Appended, Command, Receipt};
-use crate::log::{Lodger, Log};
+use crate::log::lodger::Lodger;
 use crate::seq::{LogId, Seq};
 
 pub use decisions::{ApprovalRow, Opened, QuestionRow};
