@@ -18,6 +18,9 @@ use crate::store::reading;
 use crate::store::task::Task;
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 
+/// What is closed in one round of commits.
+const DUE_MAX: usize = 256;
+
 /// A thread that looks twice a second at what falls due: questions, leases, inboxes.
 ///
 /// It polls rather than sleeping until the next deadline: a deadline may come nearer at any commit, and the
@@ -105,12 +108,21 @@ impl Rounds {
     }
 
     fn look(&mut self, log: &Log) -> Result<(), Error> {
+        // In one go what fell due while nobody looked: at most as much as may be open.
+        while self.close_some(log)? >= DUE_MAX {}
+        Ok(())
+    }
+
+    /// Closes some of what is due; says how much that was.
+    fn close_some(&self, log: &Log) -> Result<usize, Error> {
         let steady_ms = self.store.steady.now_ms();
         let now = self.store.clock.now_ms() / 1_000;
-        let (due, lapsed) = self.store.readers.with(|conn| {
-            let look = || Ok((question::due(conn, now)?, lease::lapsed(conn, steady_ms, now)?));
+        let (due, lapsed): (Vec<i64>, Vec<String>) = self.store.readers.with(|conn| {
+            let look =
+                || Ok((question::due(conn, now, DUE_MAX)?, lease::lapsed(conn, steady_ms, now, DUE_MAX)?));
             look().map_err(|error| reading(&error))
         })?;
+        let count = due.len().max(lapsed.len());
         let expire = due.into_iter().map(|id| Intent::Expire(Expire { id }));
         let clear = lapsed.into_iter().map(|name| {
             let only = Some(Only::Lapsed(steady_ms));
@@ -122,6 +134,6 @@ impl Rounds {
             // Decided in its transaction: where somebody was faster, nothing came of it.
             receipt.wait()?;
         }
-        Ok(())
+        Ok(count)
     }
 }
