@@ -19,7 +19,7 @@ use crate::store::task::Task;
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 
 /// What is closed in one round of commits.
-const DUE_MAX: usize = 256;
+const DUE_MAX: u32 = 256;
 
 /// A thread that looks twice a second at what falls due: questions, leases, inboxes.
 ///
@@ -109,7 +109,7 @@ impl Rounds {
 
     fn look(&mut self, log: &Log) -> Result<(), Error> {
         // In one go what fell due while nobody looked: at most as much as may be open.
-        while self.close_some(log)? >= DUE_MAX {}
+        while self.close_some(log)? >= DUE_MAX as usize {}
         Ok(())
     }
 
@@ -122,7 +122,6 @@ impl Rounds {
                 || Ok((question::due(conn, now, DUE_MAX)?, lease::lapsed(conn, steady_ms, now, DUE_MAX)?));
             look().map_err(|error| reading(&error))
         })?;
-        let count = due.len().max(lapsed.len());
         let expire = due.into_iter().map(|id| Intent::Expire(Expire { id }));
         let clear = lapsed.into_iter().map(|name| {
             let only = Some(Only::Lapsed(steady_ms));
@@ -130,10 +129,11 @@ impl Rounds {
         });
         let under_way: Vec<_> =
             expire.chain(clear).map(|intent| log.submit(Command::intend(intent))).collect();
+        let mut closed = 0;
         for receipt in under_way {
             // Decided in its transaction: where somebody was faster, nothing came of it.
-            receipt.wait()?;
+            closed += receipt.wait()?.new;
         }
-        Ok(count)
+        Ok(closed)
     }
 }

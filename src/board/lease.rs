@@ -45,7 +45,7 @@ pub(crate) fn lapsed(
     conn: &Connection,
     steady_ms: i64,
     now: i64,
-    limit: usize,
+    limit: u32,
 ) -> rusqlite::Result<Vec<String>> {
     let mut statement = conn.prepare_cached(
         "SELECT t.name FROM transients AS t LEFT JOIN leases AS l ON l.name = t.name AND l.set_seq = t.set_seq
