@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::access::credentials::Credentials;
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::forward::Forwarder;
@@ -18,6 +19,7 @@ pub struct Desk {
 
 pub(crate) struct Inner {
     pub(crate) broker: Broker,
+    credentials: Credentials,
     forwarder: Forwarder,
 }
 
@@ -38,8 +40,14 @@ impl Desk {
         let inner = log.lodge(|log| {
             let broker = Broker::open(log.store()?)?;
             let forwarder = Forwarder::start(log, &broker)?;
-            Ok(Inner { broker, forwarder })
+            Ok(Inner { broker, forwarder, credentials: Credentials::open(log.store()?)? })
         })?;
         Ok(Self { log: log.clone(), inner })
+    }
+
+    /// Who may come in.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
     }
 }

@@ -76,6 +76,7 @@ mod tail;
 mod wire;
 
 pub use crate::access::Role;
+pub use crate::access::credentials::{Credentials, TokenRow};
 pub use crate::desk::Desk;
 pub use crate::draft::{Custom, Draft};
 pub use crate::error::{Error, Refusal};
