@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod failure;
 mod git;
+mod login;
 mod output;
 mod place;
 mod poster;
@@ -19,6 +20,7 @@ mod shell;
 mod stream;
 mod swarm;
 mod tail;
+mod token;
 mod transfer;
 
 use std::process::ExitCode;
@@ -59,6 +61,10 @@ enum Verb {
     Tail(tail::TailArgs),
     /// Print what is open now, or was open at a seq
     State(read::StateArgs),
+    /// Print a link that signs a browser in, once
+    Login(login::LoginArgs),
+    /// Hand out tokens and take them back
+    Token(token::TokenArgs),
     /// Check that a file is whole
     Check(check::CheckArgs),
     /// Write a log as lines of JSON
@@ -78,6 +84,8 @@ impl Verb {
             Self::History(args) => Some(&mut args.place),
             Self::Tail(args) => Some(&mut args.place),
             Self::State(args) => Some(&mut args.place),
+            Self::Login(args) => Some(&mut args.place),
+            Self::Token(args) => Some(args.place()),
             Self::Serve(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -107,6 +115,7 @@ pub fn run() -> ExitCode {
 
 fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
     if let (Some(place), Some((_, given))) = (cli.verb.place(), matches.subcommand()) {
+        let given = given.subcommand().map_or(given, |(_, inner)| inner);
         // What was typed now is meant more than what the environment has said for long.
         let is_typed = |name| given.value_source(name) == Some(ValueSource::CommandLine);
         if is_typed("db") && !is_typed("url") {
@@ -120,6 +129,8 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::History(args) => read::history(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::State(args) => read::state(&args),
+        Verb::Login(args) => login::run(&args),
+        Verb::Token(args) => token::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Export(args) => transfer::export(&args),
         Verb::Import(args) => transfer::import(&args),

@@ -25,7 +25,7 @@ pub(super) enum Caller {
     Known(Pass),
     /// Credentials are asked for, and none that holds was shown.
     Unknown,
-    /// A write by a session's cookie without the session's second secret: it may do nothing.
+    /// A write by a session's cookie without the session's second secret: it is let in nowhere.
     Unarmed,
     /// Nobody is asked: the body says who acts.
     Anybody,

@@ -56,7 +56,7 @@ struct SignedInAs {
     post, path = "/session", tag = "access",
     request_body = Shown,
     responses(
-        (status = 201, description = "signed in", body = SignedInAs),
+        (status = 200, description = "signed in", body = SignedInAs),
         (status = 401, description = "the code or the token does not hold", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -75,7 +75,7 @@ async fn sign_in(State(door): State<Shared>, _: NoParams, request: Request) -> R
         roles: signed.pass.roles.to_vec(),
         session: signed.write,
     };
-    let mut response = (StatusCode::CREATED, axum::Json(answer)).into_response();
+    let mut response = axum::Json(answer).into_response();
     set_cookie(&door, &parts.headers, &mut response, &signed.cookie, SESSION_SECONDS);
     Ok(response)
 }
