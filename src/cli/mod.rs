@@ -10,6 +10,7 @@ mod demo;
 mod door;
 mod failure;
 mod git;
+mod login;
 mod output;
 mod place;
 mod poster;
@@ -22,6 +23,7 @@ mod shell;
 mod stream;
 mod swarm;
 mod tail;
+mod token;
 mod transfer;
 
 use std::process::ExitCode;
@@ -71,6 +73,10 @@ enum Verb {
     Answer(decide::AnswerArgs),
     /// Ask the operator, or a peer, and wait for the answer
     Ask(ask::AskArgs),
+    /// Print a link that signs a browser in, once
+    Login(login::LoginArgs),
+    /// Hand out tokens and take them back
+    Token(token::TokenArgs),
     /// Check that a file is whole
     Check(check::CheckArgs),
     /// Write a log as lines of JSON
@@ -93,6 +99,8 @@ impl Verb {
             Self::Approve(args) | Self::Deny(args) => Some(&mut args.place),
             Self::Answer(args) => Some(&mut args.place),
             Self::Ask(args) => Some(&mut args.place),
+            Self::Login(args) => Some(&mut args.place),
+            Self::Token(args) => Some(args.place()),
             Self::Serve(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -122,6 +130,7 @@ pub fn run() -> ExitCode {
 
 fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
     if let (Some(place), Some((_, given))) = (cli.verb.place(), matches.subcommand()) {
+        let given = given.subcommand().map_or(given, |(_, inner)| inner);
         // What was typed now is meant more than what the environment has said for long.
         let is_typed = |name| given.value_source(name) == Some(ValueSource::CommandLine);
         if is_typed("db") && !is_typed("url") {
@@ -139,6 +148,8 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::Deny(args) => decide::decide(&args, ApprovalStatus::Denied),
         Verb::Answer(args) => decide::answer(&args),
         Verb::Ask(args) => ask::run(&args),
+        Verb::Login(args) => login::run(&args),
+        Verb::Token(args) => token::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Export(args) => transfer::export(&args),
         Verb::Import(args) => transfer::import(&args),

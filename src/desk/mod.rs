@@ -7,6 +7,7 @@ pub(crate) mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::credentials::Credentials;
 use crate::board::Intent;
 use crate::board::transient::Set;
 use crate::broker::Broker;
@@ -34,6 +35,7 @@ pub struct Desk {
 
 pub(crate) struct Inner {
     pub(crate) broker: Broker,
+    credentials: Credentials,
     forwarder: Forwarder,
     keeper: Keeper,
     /// A random word for this opening of the file, by which a later one knows whose transients are orphans.
@@ -74,7 +76,8 @@ impl Desk {
             let broker = Broker::open(log.store()?)?;
             let forwarder = Forwarder::start(log, &broker)?;
             let keeper = Keeper::start(log, &broker, &owner)?;
-            Ok(Inner { broker, forwarder, keeper, owner })
+            let credentials = Credentials::open(log.store()?)?;
+            Ok(Inner { broker, credentials, forwarder, keeper, owner })
         })?;
         Ok(Self { log: log.clone(), inner })
     }
@@ -83,6 +86,12 @@ impl Desk {
     #[must_use]
     pub const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Who may come in.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
     }
 
     pub(crate) fn broker(&self) -> &Broker {
