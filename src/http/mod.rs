@@ -7,6 +7,7 @@ mod caller;
 mod command;
 mod history;
 mod lines;
+mod messages;
 mod ops;
 mod params;
 mod problem;
@@ -135,6 +136,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(approvals::router())
         .merge(questions::router())
         .merge(transients::router())
+        .merge(messages::router())
         .merge(stream::router())
         .merge(ops::router())
 }

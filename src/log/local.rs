@@ -48,9 +48,6 @@ impl Job for Append {
 
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         let command = &self.command;
-        if let Some(also) = &command.also {
-            (also.0)(turn.conn)?;
-        }
         let actor = &command.actor;
         let done = match (&command.work, &command.key) {
             (Work::Intend(intent), key) => {
@@ -67,6 +64,11 @@ impl Job for Append {
                 drafts => turn.all_or_none(|| append_each(turn, actor, drafts))?,
             },
         };
+        if done.is_ok()
+            && let Some(also) = &command.also
+        {
+            (also.0)(turn.conn)?;
+        }
         self.done = Some(done);
         Ok(())
     }

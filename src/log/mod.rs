@@ -15,7 +15,7 @@ pub(crate) mod watch;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once, Weak};
+use std::sync::{Arc, Once};
 
 use crate::clock::{SharedClock, Steady, SystemClock};
 use crate::draft::{Draft, is_kind};
@@ -23,7 +23,7 @@ use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
 use crate::limits::RECENT_BYTES;
 use crate::log::activity::{Activity, Bucket};
-use crate::log::authority::{Appended, Authority, Command, Lookout, Receipt};
+use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
 use crate::log::options::Options;
@@ -82,20 +82,10 @@ pub(crate) trait Lodger: Any + Send + Sync {
     fn leave(&self);
 }
 
-/// A log that is not kept open.
-#[derive(Clone)]
-pub(crate) struct WeakLog(Weak<Inner>);
-
-impl WeakLog {
-    pub(crate) fn upgrade(&self) -> Option<Log> {
-        self.0.upgrade().map(|inner| Log { inner })
-    }
-}
-
 /// Where new events come from.
 enum Source {
     /// This log's own writer.
-    Own { writer: Arc<Writer>, authority: Box<dyn Authority>, lookout: Arc<Lookout> },
+    Own { writer: Arc<Writer>, authority: Arc<dyn Authority>, lookout: Arc<Lookout> },
     /// Another process; this one only reads.
     Foreign(Watcher),
 }
@@ -183,7 +173,7 @@ impl Log {
         };
         let writer = Arc::new(Writer::start(opened, around)?);
         lock::write_holder(&path, None)?;
-        let authority = Box::new(Local::new(Arc::clone(&writer)));
+        let authority = Arc::new(Local::new(Arc::clone(&writer)));
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
@@ -409,8 +399,15 @@ impl Log {
     /// The file, for what keeps tables of its own beside the log.
     pub(crate) fn store(&self) -> Result<Store, Error> {
         let Source::Own { writer, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
-        let Shared { readers, clock, .. } = &*self.inner.shared;
-        Ok(Store::new(Arc::clone(writer), readers.clone(), Arc::clone(clock), self.inner.steady))
+        let Shared { readers, clock, metrics, .. } = &*self.inner.shared;
+        let times = (Arc::clone(clock), self.inner.steady);
+        Ok(Store::new(Arc::clone(writer), readers.clone(), times, Arc::clone(metrics)))
+    }
+
+    /// The way in for what lives on this log and must not keep it open.
+    pub(crate) fn inlet(&self) -> Result<Inlet, Error> {
+        let Source::Own { authority, lookout, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
+        Ok(Inlet::new(Arc::clone(authority), Arc::clone(lookout)))
     }
 
     /// The one lodger of this log, which is made at the first call.
@@ -428,10 +425,6 @@ impl Log {
         };
         let there: Arc<dyn Any + Send + Sync> = there;
         there.downcast().map_err(|_| Error::Storage("something else lives on this log".into()))
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakLog {
-        WeakLog(Arc::downgrade(&self.inner))
     }
 
     #[cfg(feature = "server")]
