@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crate::board::question::{self, Expire};
 use crate::board::transient::{Clear, Only};
@@ -9,10 +10,9 @@ use crate::board::{Intent, lease};
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::event::ClearReason;
-use crate::limits::KEEPER_TICK;
+use crate::limits::{KEEPER_TICK, SWEEP_PAUSE};
 use crate::log::Log;
-use crate::log::authority::Command;
-use crate::log::lodger::WeakLog;
+use crate::log::authority::{Command, Inlet};
 use crate::store::file::Store;
 use crate::store::reading;
 use crate::store::task::Task;
@@ -24,7 +24,8 @@ const DUE_MAX: u32 = 256;
 /// A thread that looks twice a second at what falls due: questions, leases, inboxes.
 ///
 /// It polls rather than sleeping until the next deadline: a deadline may come nearer at any commit, and the
-/// look costs microseconds. It ends when it is closed, or when nobody holds the log any more.
+/// look costs microseconds. It ends when it is closed, which the log does when its last handle goes: the keeper
+/// holds none, so that handle's end closes the file there and then.
 pub(crate) struct Keeper {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -36,7 +37,8 @@ impl Keeper {
         let store = log.store()?;
         clear_orphans(log, &store, owner)?;
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let mut rounds = Rounds { log: log.downgrade(), store, broker: broker.clone() };
+        let mut rounds =
+            Rounds { inlet: log.inlet()?, store, broker: broker.clone(), next_sweep: Instant::now() };
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("hivelog-keeper".into()).spawn(move || {
             let (flag, bell) = &*stopped;
@@ -87,16 +89,16 @@ fn clear_orphans(log: &Log, store: &Store, owner: &Arc<str>) -> Result<(), Error
 }
 
 struct Rounds {
-    log: WeakLog,
+    inlet: Inlet,
     store: Store,
     broker: Broker,
+    next_sweep: Instant,
 }
 
 impl Rounds {
-    /// Looks once after everything; says whether there is a log to look after.
+    /// Looks once after everything; says whether the log still takes what comes of it.
     fn make(&mut self) -> bool {
-        let Some(log) = self.log.upgrade() else { return false };
-        match self.look(&log) {
+        match self.look() {
             Err(Error::Closed | Error::Poisoned(_)) => false,
             Err(error) if error.is_transient() => true,
             Err(error) => {
@@ -107,14 +109,16 @@ impl Rounds {
         }
     }
 
-    fn look(&mut self, log: &Log) -> Result<(), Error> {
+    fn look(&mut self) -> Result<(), Error> {
         // In one go what fell due while nobody looked: at most as much as may be open.
-        while self.close_some(log)? >= DUE_MAX as usize {}
-        Ok(())
+        while self.close_some()? >= DUE_MAX as usize {}
+        self.broker.ring_due();
+        self.broker.expire_peers()?;
+        self.sweep()
     }
 
     /// Closes some of what is due; says how much that was.
-    fn close_some(&self, log: &Log) -> Result<usize, Error> {
+    fn close_some(&self) -> Result<usize, Error> {
         let steady_ms = self.store.steady.now_ms();
         let now = self.store.clock.now_ms() / 1_000;
         let (due, lapsed): (Vec<i64>, Vec<String>) = self.store.readers.with(|conn| {
@@ -128,12 +132,21 @@ impl Rounds {
             Intent::Clear(Clear { name, reason: ClearReason::LeaseExpired, only })
         });
         let under_way: Vec<_> =
-            expire.chain(clear).map(|intent| log.submit(Command::intend(intent))).collect();
+            expire.chain(clear).map(|intent| self.inlet.submit(Command::intend(intent))).collect();
         let mut closed = 0;
         for receipt in under_way {
             // Decided in its transaction: where somebody was faster, nothing came of it.
             closed += receipt.wait()?.new;
         }
         Ok(closed)
+    }
+
+    /// Goes on at the next look where there is more to delete, else after a while.
+    fn sweep(&mut self) -> Result<(), Error> {
+        if Instant::now() >= self.next_sweep {
+            let pause = if self.broker.sweep()? { KEEPER_TICK } else { SWEEP_PAUSE };
+            self.next_sweep = Instant::now() + pause;
+        }
+        Ok(())
     }
 }

@@ -43,9 +43,22 @@ pub const MESSAGE_LEASE_MS_MAX: i64 = 24 * 3_600 * 1_000;
 pub const RECV_MESSAGES_MAX: usize = 100;
 /// Messages that one recipient may have out unacknowledged: past it nothing more is handed out, and a scan
 /// for the next message stays short.
-pub const UNACKED_MAX: usize = 1_000;
-/// How long a delivered and acknowledged message is kept.
+pub const UNACKED_MAX: i64 = 1_000;
+/// Text of the messages that one call hands out, unless a single message is larger.
+pub const RECV_BYTES_MAX: usize = 4 << 20;
+/// How long a message that is acknowledged is kept, and a question between peers that is closed.
 pub const MESSAGE_KEPT_SECONDS: i64 = 30 * 24 * 3_600;
+/// Messages that one look for those to be deleted passes, so that the writer is never held up by it.
+pub const SWEEP_ROWS: i64 = 500;
+/// How long after such a look found no more the next walk begins.
+pub const SWEEP_PAUSE: Duration = Duration::from_mins(1);
+/// Events that the mirror writes in one transaction: enough to share its sync, few enough to be read at once.
+pub const MIRROR_EVENTS: i64 = 512;
+/// Their text, unless a single message is larger.
+pub const MIRROR_BYTES: usize = 1 << 20;
+/// How long a log that is closed waits for the mirror to come to its end. What is left goes on the log at the
+/// next opening.
+pub const MIRROR_DRAIN: Duration = Duration::from_secs(2);
 /// How often what falls due is looked for; a deadline is met that much late.
 pub const KEEPER_TICK: Duration = Duration::from_millis(500);
 

@@ -28,6 +28,17 @@ pub(crate) struct Metrics {
     pub(crate) wal_bytes: Gauge,
     pub(crate) followers: Gauge,
     pub(crate) resets: Family<Reason, Counter>,
+    pub(crate) messages: Messages,
+}
+
+/// What the broker did.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    pub(crate) sent: Counter,
+    pub(crate) handed_out: Counter,
+    pub(crate) redelivered: Counter,
+    pub(crate) acked: Counter,
+    pub(crate) mirrored: Counter,
 }
 
 impl Default for Metrics {
@@ -46,6 +57,7 @@ impl Default for Metrics {
             wal_bytes: Gauge::default(),
             followers: Gauge::default(),
             resets: Family::default(),
+            messages: Messages::default(),
         }
     }
 }
@@ -67,6 +79,21 @@ impl Metrics {
         registry.register_with_unit("wal", "Size of the WAL in use", Unit::Bytes, self.wal_bytes.clone());
         registry.register("followers", "Live readers", self.followers.clone());
         registry.register("stream_resets", "Streams told to reload, by reason", self.resets.clone());
+        self.register_messages(registry);
+    }
+
+    /// Apart from the others only because they are many.
+    fn register_messages(&self, registry: &mut Registry) {
+        let Messages { sent, handed_out, redelivered, acked, mirrored } = &self.messages;
+        registry.register("messages_sent", "Messages sent since the start", sent.clone());
+        registry.register("messages_handed_out", "Messages handed out, each time", handed_out.clone());
+        registry.register(
+            "messages_redelivered",
+            "Messages handed out that had been out before",
+            redelivered.clone(),
+        );
+        registry.register("messages_acked", "Messages acknowledged", acked.clone());
+        registry.register("messages_mirrored", "Events of messages that the mirror wrote", mirrored.clone());
     }
 
     pub(crate) fn refuse(&self, reason: &'static str) {

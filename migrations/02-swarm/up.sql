@@ -23,18 +23,19 @@ CREATE TABLE leases (
 ) STRICT, WITHOUT ROWID;
 
 -- The broker. A message waits (lease_until_ms is NULL), or is handed out until its lease ends, or is done
--- (acked_at). AUTOINCREMENT, so that an id never means another message.
+-- (acked_at). AUTOINCREMENT, so that an id never means another message. The body comes last, so that a walk
+-- over messages does not read it.
 CREATE TABLE messages (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
     sender         TEXT NOT NULL,
     recipient      TEXT NOT NULL,
-    body           TEXT NOT NULL,
     at             INTEGER NOT NULL,
     question_id    INTEGER,
     handed_out     INTEGER NOT NULL DEFAULT 0,
     lease_ms       INTEGER,
     lease_until_ms INTEGER,
-    acked_at       INTEGER
+    acked_at       INTEGER,
+    body           TEXT NOT NULL
 ) STRICT;
 
 -- A message keeps its place in this index from sending to acknowledging, so a handing out costs no index.
@@ -68,6 +69,8 @@ CREATE TABLE peer_questions (
 ) STRICT;
 CREATE INDEX peer_questions_of_asker ON peer_questions (asker, id);
 CREATE INDEX peer_questions_of_peer ON peer_questions (peer, id);
+CREATE INDEX peer_questions_open ON peer_questions (asker, id) WHERE outcome = 'open';
+CREATE INDEX peer_questions_put ON peer_questions (peer, id) WHERE outcome = 'open';
 CREATE INDEX peer_questions_due ON peer_questions (deadline_at)
 WHERE outcome = 'open' AND deadline_at IS NOT NULL;
 

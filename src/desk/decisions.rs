@@ -188,7 +188,7 @@ impl Desk {
         self.rows(|conn, out| question::view(conn, &which, out))
     }
 
-    fn rows<T: DeserializeOwned>(
+    pub(super) fn rows<T: DeserializeOwned>(
         &self,
         view: impl FnOnce(&rusqlite::Connection, &mut Vec<u8>) -> rusqlite::Result<()>,
     ) -> Result<Vec<T>, Error> {
@@ -199,6 +199,6 @@ impl Desk {
     }
 }
 
-fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T, Error> {
+pub(super) fn one<T>(rows: Vec<T>, what: impl FnOnce() -> String) -> Result<T, Error> {
     rows.into_iter().next().ok_or_else(|| Refusal::Unknown(what().into()).into())
 }

@@ -2,6 +2,8 @@
 
 mod decisions;
 mod guard;
+mod messages;
+mod peers;
 pub(crate) mod wait;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::seq::{LogId, Seq};
 
 pub use decisions::{ApprovalRow, Opened, QuestionRow};
 pub use guard::TransientGuard;
+pub use messages::Receive;
 
 /// What a swarm does on a log: requests, questions, transients, messages.
 ///

@@ -9,8 +9,10 @@ mod caller;
 mod command;
 mod history;
 mod lines;
+mod messages;
 mod ops;
 mod params;
+mod peers;
 mod problem;
 mod questions;
 mod rights;
@@ -105,6 +107,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(approvals::router())
         .merge(questions::router())
         .merge(transients::router())
+        .merge(messages::router())
         .merge(stream::router())
         .merge(ops::router())
         .merge(session::router())

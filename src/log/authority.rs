@@ -35,7 +35,8 @@ pub(crate) enum Work {
     Intend(Intent),
 }
 
-/// A write of a tenant's own, in the same transaction, before the command's events. It may run twice.
+/// A write of a tenant's own, in the same transaction, after the command's events; none where the command is
+/// refused. It may run twice.
 #[derive(Clone)]
 pub(crate) struct Also(pub(crate) Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>);
 
@@ -286,4 +287,27 @@ impl<T> Future for Receipt<T> {
 pub(crate) trait Authority: Send + Sync {
     /// Gives the command its place in the order, now, and answers when it is durable.
     fn submit(&self, command: Command, answer: Answer);
+}
+
+/// The one way into a log for what lives on it: unlike a handle of the log it does not keep it open, so that
+/// the last handle's end closes the log there and then.
+pub(crate) struct Inlet {
+    authority: Arc<dyn Authority>,
+    lookout: Arc<Lookout>,
+}
+
+impl Inlet {
+    pub(crate) fn new(authority: Arc<dyn Authority>, lookout: Arc<Lookout>) -> Self {
+        Self { authority, lookout }
+    }
+
+    /// Appends events of fixed kinds.
+    pub(crate) fn submit(&self, command: Command) -> Receipt<Appended> {
+        if let Err(refusal) = command.check() {
+            return Receipt::failed(refusal.into());
+        }
+        let (answer, receipt) = Receipt::under_way(|appended| appended, Arc::clone(&self.lookout));
+        self.authority.submit(command, answer);
+        receipt
+    }
 }

@@ -1,26 +1,16 @@
 //! What lives on a log as long as it is open, which the log ends without knowing what it is.
 
 use std::any::Any;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::error::Error;
-use crate::log::{Inner, Log};
+use crate::log::Log;
 use crate::sync::lock as hold;
 
 /// What lives on a log as long as it is open: its owner starts it once, and the log ends it.
 pub(crate) trait Lodger: Any + Send + Sync {
     /// Ends its threads. The log still takes appends.
     fn leave(&self);
-}
-
-/// A log that is not kept open.
-#[derive(Clone)]
-pub(crate) struct WeakLog(Weak<Inner>);
-
-impl WeakLog {
-    pub(crate) fn upgrade(&self) -> Option<Log> {
-        self.0.upgrade().map(|inner| Log { inner })
-    }
 }
 
 impl Log {
@@ -39,9 +29,5 @@ impl Log {
         };
         let there: Arc<dyn Any + Send + Sync> = there;
         there.downcast().map_err(|_| Error::Storage("something else lives on this log".into()))
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakLog {
-        WeakLog(Arc::downgrade(&self.inner))
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
 use crate::limits::RECENT_BYTES;
 use crate::log::activity::{Activity, Bucket};
-use crate::log::authority::{Appended, Authority, Command, Lookout, Receipt};
+use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
 use crate::log::lodger::Lodger;
@@ -80,7 +80,7 @@ struct Inner {
 /// Where new events come from.
 enum Source {
     /// This log's own writer.
-    Own { writer: Arc<Writer>, authority: Box<dyn Authority>, lookout: Arc<Lookout> },
+    Own { writer: Arc<Writer>, authority: Arc<dyn Authority>, lookout: Arc<Lookout> },
     /// Another process; this one only reads.
     Foreign(Watcher),
 }
@@ -168,7 +168,7 @@ impl Log {
         };
         let writer = Arc::new(Writer::start(opened, around)?);
         lock::write_holder(&path, None)?;
-        let authority = Box::new(Local::new(Arc::clone(&writer)));
+        let authority = Arc::new(Local::new(Arc::clone(&writer)));
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
@@ -394,8 +394,15 @@ impl Log {
     /// The file, for what keeps tables of its own beside the log.
     pub(crate) fn store(&self) -> Result<Store, Error> {
         let Source::Own { writer, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
-        let Shared { readers, clock, .. } = &*self.inner.shared;
-        Ok(Store::new(Arc::clone(writer), readers.clone(), Arc::clone(clock), self.inner.steady))
+        let Shared { readers, clock, metrics, .. } = &*self.inner.shared;
+        let times = (Arc::clone(clock), self.inner.steady);
+        Ok(Store::new(Arc::clone(writer), readers.clone(), times, Arc::clone(metrics)))
+    }
+
+    /// The way in for what lives on this log and must not keep it open.
+    pub(crate) fn inlet(&self) -> Result<Inlet, Error> {
+        let Source::Own { authority, lookout, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
+        Ok(Inlet::new(Arc::clone(authority), Arc::clone(lookout)))
     }
 
     #[cfg(feature = "server")]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::{SharedClock, Steady};
+use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::store::readers::Readers;
 use crate::store::task::{Pending, Task};
 use crate::store::writer::Writer;
@@ -15,16 +17,22 @@ pub(crate) struct Store {
     pub(crate) clock: SharedClock,
     /// The time of leases.
     pub(crate) steady: Steady,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Store {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         writer: Arc<Writer>,
         readers: Readers,
-        clock: SharedClock,
-        steady: Steady,
+        (clock, steady): (SharedClock, Steady),
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { writer, readers, clock, steady }
+        Self { writer, readers, clock, steady, metrics }
+    }
+
+    /// Why the file takes no more writes; `None` while it does.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.writer.poisoned()
     }
 
     /// Gives the task its place in the order. Does not block.

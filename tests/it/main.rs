@@ -13,6 +13,8 @@
 )]
 
 mod append;
+mod broker;
+mod forward;
 mod history;
 mod live;
 mod other;

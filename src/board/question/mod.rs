@@ -76,13 +76,18 @@ fn check_selected(
     let Some(selected) = &resolved.selected else { return Ok(Ok(())) };
     let asked = winner(conn, added_seq)?.and_then(|row| row.event().ok());
     let Some(Event::QuestionAdded(asked)) = asked else { return Ok(Ok(())) };
-    if selected.len() > 1 && !asked.multi {
-        return Ok(Err(Refusal::invalid("selected", "has several options where one may be chosen")));
+    Ok(check_choice(selected, &asked.options, asked.multi))
+}
+
+/// Refuses a choice of what was not offered, or of several where one may be chosen.
+pub(crate) fn check_choice(selected: &[String], options: &[String], multi: bool) -> Result<(), Refusal> {
+    if selected.len() > 1 && !multi {
+        return Err(Refusal::invalid("selected", "has several options where one may be chosen"));
     }
-    Ok(match selected.iter().find(|choice| !asked.options.contains(choice)) {
+    match selected.iter().find(|choice| !options.contains(choice)) {
         Some(choice) => Err(Refusal::invalid("selected", format!("has {choice:?}, which is not an option"))),
         None => Ok(()),
-    })
+    }
 }
 
 pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> rusqlite::Result<()> {
