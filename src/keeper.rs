@@ -18,6 +18,9 @@ use crate::store::reading;
 use crate::store::task::Task;
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 
+/// What is closed in one round of commits.
+const DUE_MAX: u32 = 256;
+
 /// A thread that looks twice a second at what falls due: questions, leases, inboxes.
 ///
 /// It polls rather than sleeping until the next deadline: a deadline may come nearer at any commit, and the
@@ -96,7 +99,11 @@ impl Rounds {
     /// Looks once after everything; says whether the log still takes what comes of it.
     fn make(&mut self) -> bool {
         match self.look() {
-            Err(Error::Closed | Error::Poisoned(_)) => false,
+            Err(Error::Closed | Error::Poisoned(_)) => {
+                // Who waits for a message learns it too.
+                self.broker.ring_due();
+                false
+            }
             Err(error) if error.is_transient() => true,
             Err(error) => {
                 tracing::warn!(%error, "what falls due could not be looked after; it is tried again");
@@ -107,10 +114,20 @@ impl Rounds {
     }
 
     fn look(&mut self) -> Result<(), Error> {
+        // In one go what fell due while nobody looked: at most as much as may be open.
+        while self.close_some()? >= DUE_MAX as usize {}
+        self.broker.ring_due();
+        while self.broker.expire_peers()? > 0 {}
+        self.sweep()
+    }
+
+    /// Closes some of what is due; says how much that was.
+    fn close_some(&self) -> Result<usize, Error> {
         let steady_ms = self.store.steady.now_ms();
         let now = self.store.clock.now_ms() / 1_000;
-        let (due, lapsed) = self.store.readers.with(|conn| {
-            let look = || Ok((question::due(conn, now)?, lease::lapsed(conn, steady_ms, now)?));
+        let (due, lapsed): (Vec<i64>, Vec<String>) = self.store.readers.with(|conn| {
+            let look =
+                || Ok((question::due(conn, now, DUE_MAX)?, lease::lapsed(conn, steady_ms, now, DUE_MAX)?));
             look().map_err(|error| reading(&error))
         })?;
         let expire = due.into_iter().map(|id| Intent::Expire(Expire { id }));
@@ -120,13 +137,12 @@ impl Rounds {
         });
         let under_way: Vec<_> =
             expire.chain(clear).map(|intent| self.inlet.submit(Command::intend(intent))).collect();
+        let mut closed = 0;
         for receipt in under_way {
             // Decided in its transaction: where somebody was faster, nothing came of it.
-            receipt.wait()?;
+            closed += receipt.wait()?.new;
         }
-        self.broker.ring_due();
-        self.broker.expire_peers()?;
-        self.sweep()
+        Ok(closed)
     }
 
     /// Goes on at the next look where there is more to delete, else after a while.

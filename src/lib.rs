@@ -77,6 +77,7 @@ mod tail;
 mod wire;
 
 pub use crate::access::Role;
+pub use crate::access::credentials::{Credentials, TokenRow};
 pub use crate::board::approval::{Request, Resolve};
 pub use crate::board::question::{Answer, Ask, Cancel};
 pub use crate::broker::Delivery;

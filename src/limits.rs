@@ -116,6 +116,25 @@ pub const RECENT_BYTES: usize = 8 << 20;
 /// How often a read-only process looks for commits of another one.
 pub const FOREIGN_POLL: Duration = Duration::from_millis(20);
 
+/// Characters of a credential: what is longer is none, and is not even hashed.
+pub const SECRET_CHARS_MAX: usize = 256;
+/// Tokens of one log: they are all kept in memory.
+pub const TOKENS_MAX: usize = 10_000;
+/// How long a session lasts from its last use.
+pub const SESSION_SECONDS: i64 = 30 * 24 * 3_600;
+/// How often the use of a session is written down.
+pub const SESSION_TOUCH_SECONDS: i64 = 3_600;
+/// Sessions of one token; past it the one that was not used for the longest time ends.
+pub const SESSIONS_PER_TOKEN_MAX: usize = 1_000;
+/// How long a login code can be used.
+pub const CODE_SECONDS: i64 = 600;
+/// Login codes of one token that wait to be used; past it the oldest ends.
+pub const CODES_PER_TOKEN_MAX: usize = 100;
+/// Open requests of one token, streams and waits included, unless it is told otherwise.
+pub const REQUESTS_PER_TOKEN_MAX: usize = 256;
+/// How late the end of a credential by its own time is seen by what it has open.
+pub const LAPSE_TICK: Duration = Duration::from_secs(2);
+
 /// Characters of the detail and of the field name of an error: it says what is wrong with what was
 /// sent, and does not give it back.
 pub const PROBLEM_CHARS_MAX: usize = 256;

@@ -120,19 +120,9 @@ impl Drop for Server {
 #[test]
 fn the_help_of_every_verb() {
     let mut all = stdout(&mut hivelog(&["--help"]));
-    for verb in [
-        "serve",
-        "demo",
-        "append",
-        "history",
-        "tail",
-        "state",
-        "check",
-        "export",
-        "import",
-        "completions",
-        "man",
-    ] {
+    let verbs = "serve demo append history tail state approve deny answer ask login token check export import \
+                 completions man";
+    for verb in verbs.split_whitespace() {
         all.push_str(&format!("\n===== {verb}\n{}", stdout(&mut hivelog(&[verb, "--help"]))));
     }
     insta::assert_snapshot!("help", all);
@@ -503,7 +493,7 @@ fn a_server_is_found_through_its_file() {
 #[test]
 fn tail_follows_the_file_and_the_server() {
     let place = Place::new();
-    let server = Server::start(&["serve"], &place.db());
+    let server = Server::start(&["serve", "--no-auth"], &place.db());
     place.append(SENT);
     let mut tails: Vec<Child> =
         [vec!["--url", &server.url], vec!["--db", place.db().to_str().expect("a path")]]
@@ -538,7 +528,7 @@ fn tail_follows_the_file_and_the_server() {
 #[test]
 fn tail_says_when_it_cannot_go_on_from_where_it_stood() {
     let place = Place::new();
-    let server = Server::start(&["serve"], &place.db());
+    let server = Server::start(&["serve", "--no-auth"], &place.db());
     place.append(SENT);
     for (cursor, reason) in [("0123456789abcdef-0", "other_log"), ("99", "future")] {
         let said = format!("reset ({reason}): what follows begins after seq 1");
@@ -566,7 +556,7 @@ fn many_commands_append_to_one_file() {
 #[test]
 fn another_writer_ends_the_server_with_the_reason() {
     let place = Place::new();
-    let mut command = process(&["serve", "--listen", "127.0.0.1:0", "--db"]);
+    let mut command = process(&["serve", "--no-auth", "--listen", "127.0.0.1:0", "--db"]);
     let mut child =
         command.arg(place.db()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a server");
     let mut first = String::new();

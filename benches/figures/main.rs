@@ -24,6 +24,7 @@ mod raw;
 mod reopen;
 mod server;
 mod subscriber;
+mod swarm;
 mod table;
 mod turns;
 mod wire;
@@ -65,6 +66,9 @@ fn main() {
     }
     if wanted("http") {
         http::section(&samples, TIME, ROUNDS);
+    }
+    if wanted("swarm") {
+        swarm::section(&samples, TIME, ROUNDS);
     }
     if wanted("fanout") {
         fanout::section(&samples, FANOUT_TIME, FANOUT_ROUNDS);

@@ -1,7 +1,17 @@
 //! Who may come in: roles, tokens, sessions, login codes.
 
+pub(crate) mod actor;
+pub(crate) mod credentials;
+pub(crate) mod first;
+pub(crate) mod pass;
+mod secret;
+mod state;
+mod tables;
+
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
 
 /// What a credential may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,5 +57,11 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == text);
         found.ok_or_else(|| "expected read, agent, operator, admin or metrics".into())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

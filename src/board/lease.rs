@@ -41,12 +41,17 @@ pub(super) fn find(
 
 /// The transients that nobody renewed in time, up to some: by their lease, or where they have none (they were
 /// appended as they are) by the end that their event names. `now` is wall time in seconds.
-pub(crate) fn lapsed(conn: &Connection, steady_ms: i64, now: i64) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn lapsed(
+    conn: &Connection,
+    steady_ms: i64,
+    now: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<String>> {
     let mut statement = conn.prepare_cached(
         "SELECT t.name FROM transients AS t LEFT JOIN leases AS l ON l.name = t.name AND l.set_seq = t.set_seq
-         WHERE CASE WHEN l.name IS NULL THEN t.expires_at <= ?2 ELSE l.until_ms <= ?1 END LIMIT 256",
+         WHERE CASE WHEN l.name IS NULL THEN t.expires_at <= ?2 ELSE l.until_ms <= ?1 END LIMIT ?3",
     )?;
-    statement.query_map((steady_ms, now), |row| row.get(0))?.collect()
+    statement.query_map((steady_ms, now, limit), |row| row.get(0))?.collect()
 }
 
 /// The transients that a process set which is not this one, and so is gone.

@@ -1,19 +1,19 @@
 //! The verb that appends events.
 
 use std::io::{BufRead, Read as _, Write as _};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use clap::Args;
 use serde_json::value::RawValue;
 
-use crate::cli::client::{Client, JSON, NDJSON};
+use crate::cli::client::{JSON, NDJSON};
+use crate::cli::door::Door;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output};
-use crate::cli::place::{Place, open_to_write};
+use crate::cli::place::Place;
 use crate::error::Refusal;
 use crate::limits::{BATCH_EVENTS_MAX, BODY_BYTES_MAX};
-use crate::{Command, Draft, Error, Log, Options};
+use crate::{Command, Draft, Log};
 
 #[derive(Args, Debug)]
 pub(crate) struct AppendArgs {
@@ -28,26 +28,20 @@ pub(crate) struct AppendArgs {
     key: Option<String>,
 }
 
-/// Who takes the events.
-enum Door {
-    File(Log),
-    Server(tokio::runtime::Runtime, Client),
-}
-
 pub(crate) fn run(args: &AppendArgs) -> Result<(), Failure> {
     let mut out = Output::stdout(Form::HUMAN);
     if args.event != "-" {
-        let door = Door::open(&args.place)?;
+        let door = Door::open(&args.place, true)?;
         let seqs = door.append_argument(&args.event, args.key.as_deref())?;
         return print(&mut out, &seqs);
     }
     let lines = read_lines();
     if let Some(key) = &args.key {
         let batch = all_of(&lines)?;
-        let seqs = Door::open(&args.place)?.append_lines(&batch, Some(key))?;
+        let seqs = Door::open(&args.place, true)?.append_lines(&batch, Some(key))?;
         return print(&mut out, &seqs);
     }
-    let door = Door::open(&args.place)?;
+    let door = Door::open(&args.place, true)?;
     let (mut kept, mut stored) = (None, 0);
     while let Some(batch) = next_batch(&lines, &mut kept)? {
         let seqs = door.append_lines(&batch, None).map_err(|failure| match stored {
@@ -69,29 +63,6 @@ fn print(out: &mut Output, seqs: &[i64]) -> Result<(), Failure> {
 }
 
 impl Door {
-    fn open(place: &Place) -> Result<Self, Failure> {
-        match &place.url {
-            Some(url) => Self::server(place.client(url)?),
-            None => Self::of_file(place, &place.file.path_to_make()?),
-        }
-    }
-
-    fn server(client: Client) -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self::Server(runtime, client))
-    }
-
-    /// The file's server if one holds it, else the file itself. Trying to open it is the question:
-    /// between a look at the lock and the opening another process could come.
-    fn of_file(place: &Place, path: &Path) -> Result<Self, Failure> {
-        match open_to_write(path, &Options::default()) {
-            Ok(log) => Ok(Self::File(log)),
-            Err(Error::Locked { url: Some(url), .. }) => Self::server(place.client(&url)?),
-            Err(error @ Error::Locked { .. }) => Err(Failure::later(error)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn append_argument(&self, text: &str, key: Option<&str>) -> Result<Vec<i64>, Failure> {
         match self {
             Self::Server(runtime, client) => {

@@ -7,14 +7,15 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::cli::failure::Failure;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take: the server's own longest work, with room for its queue.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an answer may take: the longest wait that can be asked for, with room for the queue.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A body that is one object or an array.
 pub(crate) const JSON: &str = "application/json";
@@ -88,6 +89,9 @@ impl From<Fault> for Failure {
             Fault::Unreachable { text, is_unsent: false } => Self::failed(text),
             Fault::Refused { status, text, winner } => match status.as_u16() {
                 400 | 413 | 415 | 422 => Self::usage(text),
+                401 => Self::failed(format!(
+                    "{text}: give --token or HIVELOG_TOKEN, or be able to read PATH.token"
+                )),
                 404 | 410 => Self::not_found(text),
                 409 => Self::conflict(text, winner),
                 _ if is_transient => Self::later(text),
@@ -163,10 +167,40 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
+    /// The URL that every path is put behind.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Makes a call that is neither an append nor a read of the log.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Bytes, Fault> {
+        let request = self.request(method, path).header(ACCEPT, JSON);
+        answer(match body {
+            Some(body) => request.header(CONTENT_TYPE, JSON).body(body),
+            None => request,
+        })
+        .await
+    }
+
     /// Gets JSON.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Bytes, Fault> {
         let request = self.request(Method::GET, path).query(query).header(ACCEPT, JSON);
         answer(request).await
+    }
+
+    /// Posts a command as JSON, and gives the answer.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, JSON).body(body.to_string());
+        let text = answer(request).await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&text).map_err(|error| not_ours(&error))
     }
 
     /// Appends the events of this body.
@@ -182,6 +216,15 @@ impl Client {
         let text = answer(request).await?;
         serde_json::from_slice(&text).map_err(|error| not_ours(&error))
     }
+}
+
+/// Whether two URLs lead to the same port of the same host; all names of loopback are one host.
+pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (reqwest::Url::parse(one), reqwest::Url::parse(other)) else { return false };
+    let (Some(host), Some(other_host)) = (one.host_str(), other.host_str()) else { return false };
+    one.scheme() == other.scheme()
+        && one.port_or_known_default() == other.port_or_known_default()
+        && (host == other_host || (is_local(host) && is_local(other_host)))
 }
 
 fn is_local(host: &str) -> bool {

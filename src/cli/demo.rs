@@ -12,6 +12,7 @@ use crate::cli::output::say;
 use crate::cli::place::open_to_write;
 use crate::cli::serve::{Door, Running, Signals, warn_of_no_credentials};
 use crate::cli::{replay, swarm};
+use crate::http::Access;
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
@@ -53,13 +54,15 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
 
 async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    args.door.check_loopback("the demo asks nobody for a credential")?;
     let listener = args.door.bind()?;
     let folder = if args.db.is_none() { Some(tempfile::tempdir()?) } else { None };
     let temporary = folder.as_ref().map(|folder| folder.path().join("hivelog.db"));
     let Some(path) = args.db.clone().or(temporary) else {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
-    let mut running = Running::start(open_to_write(&path, &Options::default())?, listener)?;
+    let mut running =
+        Running::start(open_to_write(&path, &Options::default())?, listener, Access::no_auth())?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {

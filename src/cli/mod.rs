@@ -1,12 +1,16 @@
 //! The command line: a file per group of verbs, one printer, one table of exit codes.
 
 mod append;
+mod ask;
 mod authors;
 mod check;
 mod client;
+mod decide;
 mod demo;
+mod door;
 mod failure;
 mod git;
+mod login;
 mod output;
 mod place;
 mod poster;
@@ -19,6 +23,7 @@ mod shell;
 mod stream;
 mod swarm;
 mod tail;
+mod token;
 mod transfer;
 
 use std::process::ExitCode;
@@ -28,6 +33,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
+use crate::event::ApprovalStatus;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -59,6 +65,18 @@ enum Verb {
     Tail(tail::TailArgs),
     /// Print what is open now, or was open at a seq
     State(read::StateArgs),
+    /// Approve what an agent asked for
+    Approve(decide::DecideArgs),
+    /// Deny what an agent asked for
+    Deny(decide::DecideArgs),
+    /// Answer a question
+    Answer(decide::AnswerArgs),
+    /// Ask the operator, or a peer, and wait for the answer
+    Ask(ask::AskArgs),
+    /// Print a link that signs a browser in, once
+    Login(login::LoginArgs),
+    /// Hand out tokens and take them back
+    Token(token::TokenArgs),
     /// Check that a file is whole
     Check(check::CheckArgs),
     /// Write a log as lines of JSON
@@ -78,6 +96,11 @@ impl Verb {
             Self::History(args) => Some(&mut args.place),
             Self::Tail(args) => Some(&mut args.place),
             Self::State(args) => Some(&mut args.place),
+            Self::Approve(args) | Self::Deny(args) => Some(&mut args.place),
+            Self::Answer(args) => Some(&mut args.place),
+            Self::Ask(args) => Some(&mut args.place),
+            Self::Login(args) => Some(&mut args.place),
+            Self::Token(args) => Some(args.place()),
             Self::Serve(_)
             | Self::Demo(_)
             | Self::Check(_)
@@ -107,6 +130,7 @@ pub fn run() -> ExitCode {
 
 fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
     if let (Some(place), Some((_, given))) = (cli.verb.place(), matches.subcommand()) {
+        let given = given.subcommand().map_or(given, |(_, inner)| inner);
         // What was typed now is meant more than what the environment has said for long.
         let is_typed = |name| given.value_source(name) == Some(ValueSource::CommandLine);
         if is_typed("db") && !is_typed("url") {
@@ -120,6 +144,12 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::History(args) => read::history(&args),
         Verb::Tail(args) => tail::run(&args),
         Verb::State(args) => read::state(&args),
+        Verb::Approve(args) => decide::decide(&args, ApprovalStatus::Approved),
+        Verb::Deny(args) => decide::decide(&args, ApprovalStatus::Denied),
+        Verb::Answer(args) => decide::answer(&args),
+        Verb::Ask(args) => ask::run(&args),
+        Verb::Login(args) => login::run(&args),
+        Verb::Token(args) => token::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Export(args) => transfer::export(&args),
         Verb::Import(args) => transfer::import(&args),

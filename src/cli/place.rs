@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use etcetera::BaseStrategy as _;
 
-use crate::cli::client::Client;
+use crate::access::first::token_path;
+use crate::cli::client::{Client, is_same_server};
 use crate::cli::failure::Failure;
+use crate::store::lock;
 use crate::{Error, Log, Options};
 
 /// How long a file is waited for whose holder does not say where it serves.
@@ -29,7 +31,7 @@ pub(crate) struct Place {
     /// The base URL of a server, instead of the file
     #[arg(long, value_name = "URL", env = "HIVELOG_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
-    /// The credential to show to the server
+    /// The credential to show to the server [default: what PATH.token beside the file holds]
     #[arg(long, value_name = "TOKEN", env = "HIVELOG_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
 }
@@ -100,7 +102,46 @@ impl Place {
         }
     }
 
+    /// A client with the credential that was given, else with the one beside the file.
     pub(crate) fn client(&self, url: &str) -> Result<Client, Failure> {
-        Client::new(url, self.token.as_deref())
+        match self.token.as_deref().filter(|token| !token.is_empty()) {
+            Some(token) => Client::new(url, Some(token)),
+            None => Client::new(url, self.token_beside(url).as_deref()),
+        }
     }
+
+    /// The first token of the log, where this URL is the one that the log is served at: it is shown to no
+    /// other server.
+    fn token_beside(&self, url: &str) -> Option<String> {
+        let path = self.file.path().ok()?.canonicalize().ok()?;
+        let served_at = lock::read_holder(&path)?.url?;
+        if !is_same_server(&served_at, url) {
+            return None;
+        }
+        // Who cannot read it has no credential, which the server then says.
+        let text = std::fs::read_to_string(token_path(&path)).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// The running server, or the file that nobody serves, of a verb that makes no file. Trying to open it
+    /// is the question: between a look at the lock and the opening another process could come.
+    pub(crate) fn writer(&self) -> Result<Writer, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(Writer::Server(self.client(url)?));
+        }
+        match open_to_write(&self.file.path()?, &Options::default().create(false)) {
+            Ok(log) => Ok(Writer::File(log)),
+            Err(Error::Locked { url: Some(url), .. }) => Ok(Writer::Server(self.client(&url)?)),
+            Err(error @ Error::Locked { .. }) => Err(Failure::later(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Who writes a log that is there.
+pub(crate) enum Writer {
+    /// This process.
+    File(Log),
+    /// A server.
+    Server(Client),
 }

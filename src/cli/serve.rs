@@ -1,7 +1,7 @@
 //! The verb that serves a log: what is opened here is closed here, in reverse.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::failure::Failure;
+use crate::cli::login::link;
 use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
 use crate::cli::place::{File, open_to_write};
 use crate::http::Access;
-use crate::{Durability, Log, Options};
+use crate::limits::REQUESTS_PER_TOKEN_MAX;
+use crate::{Desk, Durability, Log, Options};
 
 /// The signal of a write past the file size limit; its default is to kill the process.
 const SIGXFSZ: i32 = 25;
@@ -30,9 +32,21 @@ pub(crate) struct ServeArgs {
     /// Declare an event kind without a dot in its name; the file remembers it
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
-    /// Ask nobody for a credential
-    #[arg(long)]
+    /// Ask nobody for a credential; only on a loopback address
+    #[arg(long, conflicts_with_all = ["public_urls", "insecure_http", "connections_per_token"])]
     no_auth: bool,
+    /// A URL under which the log is reached through a proxy; may be given again
+    #[arg(long = "public-url", value_name = "URL")]
+    public_urls: Vec<String>,
+    /// Let an agent answer another agent's question for the operator
+    #[arg(long)]
+    peer_answers: bool,
+    /// Requests that one token may have open at once, streams and waits included
+    #[arg(long, value_name = "N", default_value_t = REQUESTS_PER_TOKEN_MAX, value_parser = at_least_one)]
+    connections_per_token: usize,
+    /// Listen beyond loopback without https in front: credentials and events cross the network in the clear
+    #[arg(long)]
+    insecure_http: bool,
     /// How logs are written on stderr; the variable `HIVELOG_LOG` says which (default: info)
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -41,7 +55,7 @@ pub(crate) struct ServeArgs {
 /// Where the server listens.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Door {
-    /// The loopback address to listen on; port 0 picks a free one
+    /// The address to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4483", value_parser = listen_address)]
     listen: SocketAddr,
 }
@@ -58,27 +72,79 @@ enum LogFormat {
     Json,
 }
 
-/// Reads an address to listen on. Without credentials it has to be this machine's own.
+/// Reads an address to listen on.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-    let address = match local {
-        Some(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
-        None => text.parse().map_err(|_| "expected ADDR:PORT, such as 127.0.0.1:4483".to_owned())?,
-    };
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err("only loopback addresses (127.0.0.1, [::1]) can be listened on".into())
+    match local {
+        Some(port) => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        None => text.parse().map_err(|_| "expected ADDR:PORT, such as 127.0.0.1:4483".to_owned()),
     }
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a number from 1".into())
+}
+
 impl Door {
+    /// Refuses addresses that others than this machine can reach.
+    pub(crate) fn check_loopback(self, why: &str) -> Result<(), Failure> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("--listen {}: only loopback (127.0.0.1, [::1]): {why}", self.listen)))
+    }
+
     /// Takes the address; what connects waits until the log is open.
     pub(crate) fn bind(self) -> Result<TcpListener, Failure> {
         let listener = TcpListener::bind(self.listen)
             .map_err(|error| Failure::failed(format!("cannot listen on {}: {error}", self.listen)))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
+    }
+}
+
+impl ServeArgs {
+    /// Who may come in, as the flags say.
+    fn access(&self) -> Result<Access, Failure> {
+        if self.no_auth {
+            self.door.check_loopback("--no-auth asks nobody for a credential")?;
+            return Ok(Access::no_auth().peer_answers(self.peer_answers));
+        }
+        let mut access = Access::credentials()
+            .peer_answers(self.peer_answers)
+            .connections_per_token(self.connections_per_token);
+        for url in &self.public_urls {
+            access = access.public_url(url).map_err(|refusal| Failure::usage(format!("{url}: {refusal}")))?;
+        }
+        let has_https = self.public_urls.iter().any(|url| url.starts_with("https:"));
+        if !has_https && !self.insecure_http {
+            self.door.check_loopback("beyond it say --public-url https://…, or --insecure-http")?;
+        }
+        Ok(access)
+    }
+
+    /// Sees to it that somebody can come in; says where the credential is.
+    async fn first_credential(&self, log: &Log) -> Result<(), Failure> {
+        let desk = Desk::of(log)?;
+        if let Some(token) = std::env::var("HIVELOG_TOKEN").ok().filter(|token| !token.is_empty()) {
+            desk.credentials().set_operator(&token)?;
+            tracing::info!("the operator's credential is the one of HIVELOG_TOKEN");
+        } else if let Some(path) = desk.credentials().write_first_token(log.path()).await? {
+            tracing::info!(path = %path.display(), "the operator's token was written");
+        }
+        Ok(())
+    }
+
+    /// Who starts a server by hand wants to look at it.
+    async fn offer_login(&self, running: &Running) {
+        let Ok(desk) = Desk::of(&running.log) else { return };
+        // `hivelog login` offers it again, and says why where it cannot.
+        if is_talk_on_terminal()
+            && let Ok(Some(made)) = desk.credentials().operators_code().await
+        {
+            let base = self.public_urls.first().unwrap_or(&running.url);
+            say(format_args!("hivelog: sign in, once within ten minutes: {}", link(base, &made.code)));
+        }
     }
 }
 
@@ -92,11 +158,18 @@ pub(crate) struct Running {
 
 impl Running {
     /// Serves the log and says where, on the first line of stdout and beside the file.
-    pub(crate) fn start(log: Log, listener: TcpListener) -> Result<Self, Failure> {
-        let url = format!("http://{}", listener.local_addr()?);
+    pub(crate) fn start(log: Log, listener: TcpListener, access: Access) -> Result<Self, Failure> {
+        let mut address = listener.local_addr()?;
+        match address.ip() {
+            // It means every address; this one leads there from here.
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+        let url = format!("http://{address}");
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(crate::http::serve(log.clone(), listener, Access::loopback(), stop.clone()));
+        let task = tokio::spawn(crate::http::serve(log.clone(), listener, access, stop.clone()));
         log.announce(&url)?;
         let mut out = Output::stdout(Form::HUMAN);
         // Who closed stdout finds the URL beside the file.
@@ -180,6 +253,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let access = args.access()?;
     let mut signals = Signals::new()?;
     let listener = args.door.bind()?;
     let durability = match args.durability {
@@ -188,15 +262,19 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     let options = args.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
     let log = open_to_write(&args.file.path_to_make()?, &options.durability(durability))?;
-    let mut running = Running::start(log, listener)?;
+    if !args.no_auth {
+        args.first_credential(&log).await?;
+    }
+    let mut running = Running::start(log, listener, access)?;
     match args.log_format {
+        _ if !args.no_auth => args.offer_login(&running).await,
         LogFormat::Text => warn_of_no_credentials(&running.url),
         LogFormat::Json => {
             tracing::warn!(url = running.url, "no credentials: whoever reaches it reads and writes");
         }
     }
-    if !args.no_auth {
-        tracing::warn!("this version has no credentials yet; --no-auth says that you know");
+    if args.insecure_http {
+        tracing::warn!("--insecure-http: credentials and events cross the network in the clear");
     }
     tracing::info!(
         url = running.url,

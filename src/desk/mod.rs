@@ -9,6 +9,7 @@ pub(crate) mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::credentials::Credentials;
 use crate::board::Intent;
 use crate::board::transient::Set;
 use crate::broker::Broker;
@@ -16,8 +17,9 @@ use crate::error::Error;
 use crate::event::TransientKind;
 use crate::forward::Forwarder;
 use crate::keeper::Keeper;
+use crate::log::Log;
 use crate::log::authority::{Appended, Command, Receipt};
-use crate::log::{Lodger, Log};
+use crate::log::lodger::Lodger;
 use crate::seq::{LogId, Seq};
 
 pub use decisions::{ApprovalRow, Opened, QuestionRow};
@@ -36,6 +38,7 @@ pub struct Desk {
 
 pub(crate) struct Inner {
     pub(crate) broker: Broker,
+    credentials: Credentials,
     forwarder: Forwarder,
     keeper: Keeper,
     /// A random word for this opening of the file, by which a later one knows whose transients are orphans.
@@ -76,7 +79,8 @@ impl Desk {
             let broker = Broker::open(log.store()?)?;
             let forwarder = Forwarder::start(log, &broker)?;
             let keeper = Keeper::start(log, &broker, &owner)?;
-            Ok(Inner { broker, forwarder, keeper, owner })
+            let credentials = Credentials::open(log.store()?)?;
+            Ok(Inner { broker, credentials, forwarder, keeper, owner })
         })?;
         Ok(Self { log: log.clone(), inner })
     }
@@ -85,6 +89,12 @@ impl Desk {
     #[must_use]
     pub const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Who may come in.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
     }
 
     pub(crate) fn broker(&self) -> &Broker {

@@ -11,8 +11,11 @@ use serde_json::value::RawValue;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::Role;
+use crate::access::actor::{as_admin, as_agent};
 use crate::draft::Draft;
 use crate::error::Refusal;
+use crate::http::caller::Caller;
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
@@ -53,6 +56,7 @@ struct Many {
         (status = 201, description = "stored; an array and lines are answered with `Many`", body = One),
         (status = 200, description = "all of it was stored before", body = Many),
         (status = 400, description = "not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "an agent appends kinds that are not fixed, in its own name", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "what is resolved was never there", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "what is resolved is closed; `winner` is the event that won", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "too large", body = Problem, content_type = "application/problem+json"),
@@ -64,14 +68,20 @@ struct Many {
         (status = 507, description = "no space; nothing was stored", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn append(State(door): State<Shared>, _: NoParams, request: Request) -> Result<Response, Problem> {
+async fn append(
+    State(door): State<Shared>,
+    caller: Caller,
+    _: NoParams,
+    request: Request,
+) -> Result<Response, Problem> {
+    caller.needs(&[Role::Admin, Role::Agent])?;
     let (parts, body) = request.into_parts();
     let form = Form::of(&parts.headers)?;
     let key = idempotency_key(&parts.headers)?;
     let bytes = read(&parts.headers, body).await?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::body_broken())?;
-    let (command, is_one) = command(text, form, key)?;
-    let command = command.deadline(Instant::now() + COMMAND_TIMEOUT);
+    let (command, is_one) = command(text, form, key, &caller)?;
+    let command = command.actor(caller.actor()).deadline(Instant::now() + COMMAND_TIMEOUT);
     let appended = door.log.submit(command).await?;
     Ok(answer(&appended, is_one))
 }
@@ -129,10 +139,10 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Probl
 }
 
 /// Reads the events of a body; says whether it was one object alone.
-fn command(text: &str, form: Form, key: Option<&str>) -> Result<(Command, bool), Problem> {
+fn command(text: &str, form: Form, key: Option<&str>, caller: &Caller) -> Result<(Command, bool), Problem> {
     let is_array = text.trim_start().starts_with('[');
     if form == Form::Json && !is_array {
-        let draft = Draft::from_json(text)?;
+        let draft = draft(text, caller)?;
         return match (key, &draft.key) {
             (Some(_), Some(_)) => Err(both_keys()),
             (Some(key), None) => Ok((Command::new(vec![draft.key(key)]), true)),
@@ -142,9 +152,9 @@ fn command(text: &str, form: Form, key: Option<&str>) -> Result<(Command, bool),
     let drafts = match form {
         Form::Json => {
             let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| Refusal::json(&error))?;
-            drafts(items.into_iter().map(RawValue::get))?
+            drafts(items.into_iter().map(RawValue::get), caller)?
         }
-        Form::Lines => drafts(text.lines().filter(|line| !is_blank(line)))?,
+        Form::Lines => drafts(text.lines().filter(|line| !is_blank(line)), caller)?,
     };
     if key.is_some() && drafts.iter().any(|draft| draft.key.is_some()) {
         return Err(both_keys());
@@ -158,9 +168,19 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
-fn drafts<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Draft>, Problem> {
+/// One event, in the name of the one who appends it where a credential says who that is.
+fn draft(text: &str, caller: &Caller) -> Result<Draft, Refusal> {
+    let draft = Draft::from_json(text)?;
+    match caller.name() {
+        Some(name) if caller.is(Role::Admin) => Ok(as_admin(draft, name)),
+        Some(name) => as_agent(draft, name),
+        None => Ok(draft),
+    }
+}
+
+fn drafts<'a>(texts: impl Iterator<Item = &'a str>, caller: &Caller) -> Result<Vec<Draft>, Problem> {
     // One more than allowed is enough to know that there are too many.
-    let read = |(index, text)| Draft::from_json(text).map_err(|refusal| refusal.at(index));
+    let read = |(index, text)| draft(text, caller).map_err(|refusal: Refusal| refusal.at(index));
     Ok(texts.take(BATCH_EVENTS_MAX + 1).enumerate().map(read).collect::<Result<_, _>>()?)
 }
 

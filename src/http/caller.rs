@@ -7,8 +7,13 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 
 use crate::access::Role;
+use crate::access::pass::Pass;
 use crate::event::{OPERATOR, is_name};
 use crate::http::problem::Problem;
+use crate::limits::LAPSE_TICK;
+
+/// What ends within this time is looked at often.
+const SOON_SECONDS: u64 = 7 * 24 * 3_600;
 
 /// The roles that may read what happened and what is open.
 pub(super) const READERS: &[Role] = &[Role::Read, Role::Operator, Role::Admin];
@@ -17,14 +22,11 @@ pub(super) const READERS: &[Role] = &[Role::Read, Role::Operator, Role::Admin];
 #[derive(Clone, Debug)]
 pub(super) enum Caller {
     /// Credentials are asked for, and this one was shown.
-    Known {
-        /// The name that it stands for.
-        name: Box<str>,
-        /// What it may do.
-        roles: Box<[Role]>,
-    },
+    Known(Pass),
     /// Credentials are asked for, and none that holds was shown.
     Unknown,
+    /// A write by a session's cookie without the session's second secret: it is let in nowhere.
+    Unarmed,
     /// Nobody is asked: the body says who acts.
     Anybody,
 }
@@ -33,7 +35,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().cloned().unwrap_or(Self::Anybody))
+        // The guard says who it is; what did not pass it is nobody.
+        Ok(parts.extensions.get().cloned().unwrap_or(Self::Unknown))
     }
 }
 
@@ -42,9 +45,10 @@ impl Caller {
     pub(super) fn needs(&self, any_of: &[Role]) -> Result<(), Problem> {
         match self {
             Self::Anybody => Ok(()),
-            Self::Known { roles, .. } if roles.iter().any(|role| any_of.contains(role)) => Ok(()),
-            Self::Known { .. } => Err(forbidden("this credential does not have a role for that")),
+            Self::Known(pass) if pass.roles.iter().any(|role| any_of.contains(role)) => Ok(()),
+            Self::Known(_) => Err(forbidden("this credential does not have a role for that")),
             Self::Unknown => Err(unauthorized()),
+            Self::Unarmed => Err(unarmed()),
         }
     }
 
@@ -52,16 +56,38 @@ impl Caller {
     pub(super) fn is(&self, role: Role) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Known { roles, .. } => roles.contains(&role),
-            Self::Unknown => false,
+            Self::Known(pass) => pass.roles.contains(&role),
+            Self::Unknown | Self::Unarmed => false,
         }
     }
 
     /// The name that the credential stands for, where one was asked for.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
-            Self::Known { name, .. } => Some(name),
-            Self::Unknown | Self::Anybody => None,
+            Self::Known(pass) => Some(&pass.name),
+            Self::Unknown | Self::Unarmed | Self::Anybody => None,
+        }
+    }
+
+    /// Waits until the credential does not hold any more: revoked, signed out, or at its end. For ever where
+    /// none was asked for. Cancel-safe.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let pass = match self {
+            Self::Known(pass) => Some(pass.clone()),
+            Self::Unknown | Self::Unarmed | Self::Anybody => None,
+        };
+        async move {
+            let Some(pass) = pass else { return std::future::pending().await };
+            let mut changes = pass.changes();
+            while let Some(seconds) = pass.holds_for() {
+                // One that ends soon is looked at often: the wall clock may be set forward.
+                let nap = if seconds < SOON_SECONDS { LAPSE_TICK } else { LAPSE_TICK * 30 };
+                tokio::select! {
+                    // The sender lives as long as the pass.
+                    _changed = changes.changed() => {}
+                    () = tokio::time::sleep(nap) => {}
+                }
+            }
         }
     }
 
@@ -90,19 +116,11 @@ impl Caller {
     /// unless the field names the agent.
     pub(super) fn agent_or_operator(&self, field: &str, given: Option<&str>) -> Result<String, Problem> {
         self.needs(&[Role::Agent, Role::Operator])?;
-        let Self::Known { .. } = self else { return self.agent(field, given) };
+        let Self::Known(_) = self else { return self.agent(field, given) };
         if self.is(Role::Operator) && given.is_none_or(|given| given == OPERATOR) {
             return Ok(OPERATOR.into());
         }
         if self.is(Role::Agent) { self.agent(field, given) } else { Err(another(field)) }
-    }
-}
-
-impl Caller {
-    /// Ends when the credential no longer holds.
-    #[allow(clippy::unused_self, reason = "nobody can lose what nobody was asked for")]
-    pub(super) async fn gone(&self) {
-        std::future::pending().await
     }
 }
 
@@ -117,4 +135,9 @@ pub(super) fn forbidden(detail: &str) -> Problem {
 
 pub(super) fn unauthorized() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "urn:hivelog:unauthorized", "a credential is needed")
+}
+
+fn unarmed() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "urn:hivelog:session", "a session's cookie alone only reads")
+        .detail("the header X-Hivelog-Session has to carry what signing in answered as `session`")
 }

@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::caller::{Caller, READERS, unauthorized};
 use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Door, Shared, json, lines};
@@ -106,14 +107,19 @@ struct PageOnWire {
 )]
 async fn history(
     State(door): State<Shared>,
+    caller: Caller,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
+    caller.needs(READERS)?;
     let (range, limit, wait) = asked(params).map_err(|refusal| Problem::query(refusal.into()))?;
     if wants_lines(&headers) {
-        return Ok(lines::response(door, range, limit));
+        return Ok(lines::response(door, range, limit, &caller));
     }
-    page(&door, range, wait).await.map(|page| page_response(&page)).map_err(Problem::query)
+    tokio::select! {
+        page = page(&door, range, wait) => page.map(|page| page_response(&page)).map_err(Problem::query),
+        () = caller.gone() => Err(unauthorized()),
+    }
 }
 
 fn wants_lines(headers: &HeaderMap) -> bool {
@@ -202,9 +208,11 @@ fn page_response(page: &Page) -> Response {
 )]
 async fn event(
     State(door): State<Shared>,
+    caller: Caller,
     seq: Result<Path<String>, PathRejection>,
     _: NoParams,
 ) -> Result<Response, Problem> {
+    caller.needs(READERS)?;
     let Path(text) = seq?;
     let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
     let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
@@ -250,7 +258,8 @@ struct Histogram {
         (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn histogram(State(door): State<Shared>, params: Params) -> Result<Response, Problem> {
+async fn histogram(State(door): State<Shared>, caller: Caller, params: Params) -> Result<Response, Problem> {
+    caller.needs(READERS)?;
     let asked = asked_activity(params).map_err(|refusal| Problem::query(refusal.into()))?;
     let now_ms = door.log.shared().clock.now_ms();
     let read = move |conn: &rusqlite::Connection| activity::activity(conn, asked, now_ms);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
 
 use crate::error::Error;
 use crate::http::Shared;
+use crate::http::caller::Caller;
 use crate::limits::{CHUNKS_AHEAD, SCAN_SLICE};
 use crate::log::range::Lines;
 use crate::query::Range;
@@ -19,13 +20,24 @@ use crate::store::readers::Lane;
 type Chunk = Result<Bytes, Error>;
 
 /// Streams the range. A slow client costs a few chunks of memory and no connection to the file.
-pub(super) fn response(door: Shared, range: Range, limit: Option<usize>) -> Response {
+pub(super) fn response(door: Shared, range: Range, limit: Option<usize>, caller: &Caller) -> Response {
     // A channel, because reading and sending run on two threads; its bound is the memory of a slow
     // client; it ends when either side goes away.
     let (sender, chunks) = channel(CHUNKS_AHEAD);
     tokio::spawn(read_ahead(door, Lines::new(range, limit), sender));
-    let body = stream::unfold(chunks, |mut chunks: Receiver<Chunk>| async {
-        chunks.recv().await.map(|chunk| (chunk, chunks))
+    let gone = Box::pin(caller.gone());
+    let body = stream::unfold((chunks, gone), |(mut chunks, mut gone): (Receiver<Chunk>, _)| async {
+        let chunk = tokio::select! {
+            // First: what is read ahead is not given to who may not read any more. An error, since an end in
+            // good order would say that the range is whole.
+            biased;
+            () = &mut gone => Some(Err(Error::Closed)),
+            chunk = chunks.recv() => chunk,
+        };
+        if matches!(chunk, Some(Err(_))) {
+            chunks.close();
+        }
+        chunk.map(|chunk| (chunk, (chunks, gone)))
     });
     let mut response = Body::from_stream(body).into_response();
     super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");

@@ -1,7 +1,9 @@
 //! The HTTP door: an axum router over a log, that nests in a host's app under any prefix.
 
+mod access;
 mod append;
 mod approvals;
+mod auth;
 mod body;
 mod caller;
 mod command;
@@ -14,9 +16,11 @@ mod problem;
 mod questions;
 mod rights;
 mod serve;
+mod session;
 mod socket;
 mod state;
 mod stream;
+mod tokens;
 mod transients;
 
 use std::sync::Arc;
@@ -33,61 +37,23 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::credentials::Credentials;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::log::Log;
 
+pub use access::Access;
 pub use problem::Problem;
 pub use serve::serve;
-
-/// Who may come in.
-///
-/// There are no credentials yet: whoever reaches the port may read and append. So only requests that
-/// name a known host are let in, which keeps a web page on another origin from reaching a server on
-/// loopback through a name of its own (DNS rebinding).
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    hosts: Vec<Box<str>>,
-}
-
-impl Access {
-    /// Lets in requests that name loopback: `localhost`, `127.0.0.0/8`, `[::1]`, with any port.
-    #[must_use]
-    pub fn loopback() -> Self {
-        Self::default()
-    }
-
-    /// Lets in requests that name this host too, with any port.
-    #[must_use]
-    pub fn host(mut self, name: &str) -> Self {
-        self.hosts.push(name.to_ascii_lowercase().into());
-        self
-    }
-
-    /// Whether peers may answer questions for the operator.
-    #[allow(clippy::unused_self, reason = "a builder sets it")]
-    const fn has_peer_answers(&self) -> bool {
-        false
-    }
-
-    fn allows(&self, authority: &str) -> bool {
-        let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
-        if authority.as_str().contains('@') {
-            return false;
-        }
-        let host = authority.host().to_ascii_lowercase();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        host == "localhost" || is_loopback || self.hosts.iter().any(|name| **name == *host)
-    }
-}
 
 /// What every handler shares.
 pub(crate) struct Door {
     log: Log,
-    /// Absent where the log is only read.
-    desk: Option<Desk>,
+    /// What commands go to and credentials are asked of, or why there is none: then nobody comes in by one.
+    desk: Result<Desk, Error>,
     access: Access,
+    /// The name of a session's cookie: cookies do not know ports, logs know their ids.
+    cookie: String,
     /// Ends streams and waits when the server stops.
     stop: CancellationToken,
     /// A fold of a past board is costly: one at a time.
@@ -99,8 +65,12 @@ pub(crate) struct Door {
 
 impl Door {
     /// What commands go to.
-    fn desk(&self) -> Result<&Desk, Problem> {
-        self.desk.as_ref().ok_or_else(|| Error::ReadOnly.into())
+    fn desk(&self) -> Result<&Desk, Error> {
+        self.desk.as_ref().map_err(Clone::clone)
+    }
+
+    fn credentials(&self) -> Result<&Credentials, Error> {
+        self.desk().map(Desk::credentials)
     }
 }
 
@@ -115,10 +85,10 @@ pub fn router(log: Log, access: Access) -> Router {
 
 pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) -> Router {
     let (registry, gauges) = ops::registry(&log);
-    let requests = AtomicU64::new(0);
-    let desk = Desk::of(&log).ok();
-    let door =
-        Arc::new(Door { log, desk, access, stop, past: Semaphore::new(1), registry, gauges, requests });
+    let desk = Desk::of(&log);
+    let cookie = format!("hivelog_{}", log.id());
+    let (past, requests) = (Semaphore::new(1), AtomicU64::new(0));
+    let door = Arc::new(Door { log, desk, access, cookie, stop, past, registry, gauges, requests });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
@@ -139,6 +109,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(messages::router())
         .merge(stream::router())
         .merge(ops::router())
+        .merge(session::router())
+        .merge(tokens::router())
 }
 
 /// The routes in their documented form, for a test that compares them.
@@ -150,15 +122,19 @@ pub fn openapi() -> String {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What holds for every route: the host is ours, the answer says that it is no page.
-async fn guard(State(door): State<Shared>, request: Request, next: Next) -> Response {
+/// What holds for every route: who may come in, and that the answer is no page.
+async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> Response {
     let number = door.requests.fetch_add(1, Ordering::Relaxed);
-    let mut response = match check_host(&door.access, &request) {
-        Ok(()) => {
+    let admitted = auth::admit(&door, &request)
+        .and_then(|caller| auth::enter(&door.access, &caller).map(|place| (caller, place)));
+    let mut response = match admitted {
+        Ok((caller, place)) => {
+            request.extensions_mut().insert(caller);
+            // The path alone: a query may hold what somebody takes for a credential.
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             let response = next.run(request).await;
             tracing::debug!(request = number, %method, ?path, status = response.status().as_u16(), "answered");
-            response
+            auth::stay(response, place)
         }
         Err(problem) => problem.into_response(),
     };
@@ -179,19 +155,6 @@ async fn guard(State(door): State<Shared>, request: Request, next: Next) -> Resp
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers.insert(name, HeaderValue::from_static(value));
-}
-
-fn check_host(access: &Access, request: &Request) -> Result<(), Problem> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok());
-    let (Some(host), None) = (host, hosts.next()) else { return Err(Problem::no_host()) };
-    // The absolute form of a request line names a host too.
-    let named = request.uri().authority().map(axum::http::uri::Authority::as_str);
-    if access.allows(host) && named.is_none_or(|named| access.allows(named)) {
-        Ok(())
-    } else {
-        Err(Problem::misdirected())
-    }
 }
 
 /// A response of JSON bytes.

@@ -16,6 +16,8 @@ use utoipa::openapi::{License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::Role;
+use crate::http::caller::Caller;
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
@@ -66,7 +68,7 @@ struct Ready {
     durability: &'static str,
 }
 
-/// Whether the log can be read and written.
+/// Whether the log can be read and written. Anybody is told that much; more needs a credential.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators",
     responses(
@@ -74,10 +76,12 @@ struct Ready {
         (status = 503, description = "it cannot", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn readyz(State(door): State<Shared>, _: NoParams) -> Result<Response, Problem> {
+async fn readyz(State(door): State<Shared>, caller: Caller, _: NoParams) -> Result<Response, Problem> {
+    let is_told = caller.needs(&[Role::Metrics, Role::Read, Role::Operator, Role::Admin]).is_ok();
     let unready = |detail: String| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "urn:hivelog:unready", "the log is not ready")
-            .detail(detail)
+        let problem =
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "urn:hivelog:unready", "the log is not ready");
+        if is_told { problem.detail(detail) } else { problem }
     };
     if let Some(error) = door.log.failure() {
         return Err(unready(error.to_string()));
@@ -85,6 +89,7 @@ async fn readyz(State(door): State<Shared>, _: NoParams) -> Result<Response, Pro
     let look = door.log.shared().readers.run(Lane::Point, look_at_store);
     let looked = tokio::time::timeout(Duration::from_secs(2), look).await;
     match looked {
+        Ok(Ok(_)) if !is_told => Ok("ok\n".into_response()),
         Ok(Ok((head, floor))) => {
             let ready = Ready {
                 status: "ready",
@@ -105,7 +110,8 @@ async fn readyz(State(door): State<Shared>, _: NoParams) -> Result<Response, Pro
     get, path = "/metrics", tag = "operators",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"))
 )]
-async fn metrics(State(door): State<Shared>, _: NoParams) -> Result<Response, Problem> {
+async fn metrics(State(door): State<Shared>, caller: Caller, _: NoParams) -> Result<Response, Problem> {
+    caller.needs(&[Role::Metrics, Role::Admin])?;
     let as_gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     door.gauges.head.set(door.log.tail().get());
     door.gauges.queued.set(as_gauge(door.log.queued()));
@@ -128,12 +134,13 @@ struct Build {
 
 /// Which build this is.
 #[utoipa::path(get, path = "/version", tag = "operators", responses((status = 200, description = "the build", body = Build)))]
-async fn version(_: NoParams) -> axum::Json<Build> {
-    axum::Json(Build {
+async fn version(caller: Caller, _: NoParams) -> Result<axum::Json<Build>, Problem> {
+    caller.needs(&Role::ALL)?;
+    Ok(axum::Json(Build {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         sqlite: rusqlite::version(),
-    })
+    }))
 }
 
 /// The document of the routes.
@@ -152,9 +159,11 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
 /// Adds the document itself, and a few words for a browser that comes to the root.
 pub(super) fn with_openapi(routes: Router<Shared>, api: OpenApi) -> Router<Shared> {
     let document = document(api).to_pretty_json().unwrap_or_default();
-    routes
-        .route("/openapi.json", get(move |_: NoParams| std::future::ready(json(document.clone()))))
-        .route("/", get(|_: NoParams| std::future::ready(WELCOME)))
+    let openapi = async move |caller: Caller, _: NoParams| {
+        caller.needs(&Role::ALL)?;
+        Ok::<_, Problem>(json(document.clone()))
+    };
+    routes.route("/openapi.json", get(openapi)).route("/", get(|_: NoParams| std::future::ready(WELCOME)))
 }
 
 const WELCOME: &str = "hivelog: a persistent event log\n\n\

@@ -74,7 +74,7 @@ impl Problem {
         Refusal::invalid(field, detail).into()
     }
 
-    const fn retry_after(mut self, seconds: u16) -> Self {
+    pub(crate) const fn retry_after(mut self, seconds: u16) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
@@ -262,6 +262,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status.0;
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if self.status.0 == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

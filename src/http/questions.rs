@@ -134,7 +134,7 @@ async fn answer(
         if asker == answerer {
             return Err(forbidden("nobody answers a question of their own"));
         }
-        if !door.access.has_peer_answers() {
+        if !door.access.peer_answers {
             return Err(Problem::not_found());
         }
     }
@@ -209,7 +209,7 @@ async fn one(
     let id = command::id(id)?;
     let wait = command::wait(params)?;
     let (asker, is_closed) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
-    let is_offered = door.access.has_peer_answers() && caller.is(Role::Agent);
+    let is_offered = door.access.peer_answers && caller.is(Role::Agent);
     if !is_offered && !caller.sees(&asker) {
         return Err(Problem::not_found());
     }

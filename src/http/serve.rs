@@ -23,7 +23,7 @@ use crate::log::Log;
 /// HTTP/1.1 only: on a connection shared by many streams the one that stalls would not be seen at the
 /// socket.
 pub async fn serve(log: Log, listener: TcpListener, access: Access, stop: CancellationToken) {
-    let app = router_until(log, access, stop.clone());
+    let app = router_until(log, with_own_address(access, &listener), stop.clone());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tracker = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -54,6 +54,16 @@ pub async fn serve(log: Log, listener: TcpListener, access: Access, stop: Cancel
         tracing::warn!(connections = tracker.len(), "connections that would not end were cut");
         abort.cancel();
         tracker.wait().await;
+    }
+}
+
+/// Where credentials are asked for, the address that is listened on is a name of this server too.
+fn with_own_address(access: Access, listener: &TcpListener) -> Access {
+    match listener.local_addr() {
+        Ok(address) if access.asks && !address.ip().is_unspecified() => {
+            access.host(&address.ip().to_string())
+        }
+        Ok(_) | Err(_) => access,
     }
 }
 

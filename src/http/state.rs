@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::caller::{Caller, READERS};
 use crate::http::params::{Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
@@ -61,7 +62,13 @@ struct SnapshotOnWire {
         (status = 503, description = "another past board is being folded, or this one took too long", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn state(State(door): State<Shared>, headers: HeaderMap, params: Params) -> Result<Response, Problem> {
+async fn state(
+    State(door): State<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    caller.needs(READERS)?;
     if let Some(at) = asked(params).map_err(|refusal| Problem::query(refusal.into()))? {
         return past(&door, at).await;
     }

@@ -11,11 +11,11 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::caller::{Caller, READERS};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
 use crate::http::{Shared, history};
@@ -60,9 +60,11 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 )]
 async fn follow(
     State(door): State<Shared>,
+    caller: Caller,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
+    caller.needs(READERS)?;
     let query = |refusal: Refusal| Problem::query(refusal.into());
     let filter = history::filter(&mut params).map_err(query)?;
     let after = params.one("after").map_err(query)?;
@@ -71,7 +73,14 @@ async fn follow(
     let shared = Arc::clone(door.log.shared());
     let begin = shared.readers.run(Lane::Point, look_at_store).await?;
     let feed = Feed::begin(shared, start, begin);
-    let frames = Frames::new(feed, filter, door.stop.clone().cancelled_owned());
+    let stopped = door.stop.clone().cancelled_owned();
+    let gone = caller.gone();
+    let frames = Frames::new(feed, filter, async move {
+        tokio::select! {
+            () = stopped => {}
+            () = gone => {}
+        }
+    });
     let body = Body::from_stream(stream::unfold(frames, |mut frames| async {
         frames.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), frames))
     }));
@@ -108,7 +117,8 @@ struct Frames {
     ready: VecDeque<Bytes>,
     // Both live as long as the stream, so that a wake-up costs no new timer and no new registration.
     heartbeat: Pin<Box<Sleep>>,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The server stops, or the credential does not hold any more.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
@@ -120,7 +130,7 @@ enum Woken {
 }
 
 impl Frames {
-    fn new(feed: Feed, filter: Filter, stop: WaitForCancellationFutureOwned) -> Self {
+    fn new(feed: Feed, filter: Filter, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         let begin = feed.begun();
         let (log_id, head, floor) = (feed.log_id(), begin.head, begin.floor);
         let hello = wire::control_frame(

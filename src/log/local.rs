@@ -48,27 +48,14 @@ impl Job for Append {
 
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         let command = &self.command;
-        let actor = &command.actor;
-        let done = match (&command.work, &command.key) {
-            (Work::Intend(intent), key) => {
-                carry_out(turn, key.as_deref().map(|key| (&**actor, key)), intent)?
-            }
-            (Work::Append(drafts), Some(key)) => append_under(turn, (actor, key), drafts)?,
-            (Work::Append(drafts), None) => match drafts.as_slice() {
-                // One event's first write comes after its last refusal, so it needs no way back.
-                [draft] => append_one(turn, actor, draft)?.map(|(seq, is_new)| Appended {
-                    seqs: vec![seq],
-                    new: usize::from(is_new),
-                    id: None,
-                }),
-                drafts => turn.all_or_none(|| append_each(turn, actor, drafts))?,
-            },
+        let done = match &command.also {
+            None => work(turn, command)?,
+            // What the sender writes itself goes back where the command is refused.
+            Some(also) => turn.all_or_none(|| {
+                (also.0)(turn.conn)?;
+                work(turn, command)
+            })?,
         };
-        if done.is_ok()
-            && let Some(also) = &command.also
-        {
-            (also.0)(turn.conn)?;
-        }
         self.done = Some(done);
         Ok(())
     }
@@ -82,6 +69,23 @@ impl Job for Append {
         };
         // Nobody may be listening: the receipt was dropped.
         let _unheard = answer.send((done, command));
+    }
+}
+
+fn work(turn: &Turn<'_>, command: &Command) -> Result<Result<Appended, Refusal>, Failure> {
+    let actor = &*command.actor;
+    match (&command.work, &command.key) {
+        (Work::Intend(intent), key) => carry_out(turn, key.as_deref().map(|key| (actor, key)), intent),
+        (Work::Append(drafts), Some(key)) => append_under(turn, (actor, key), drafts),
+        (Work::Append(drafts), None) => match drafts.as_slice() {
+            // One event's first write comes after its last refusal, so it needs no way back.
+            [draft] => Ok(append_one(turn, actor, draft)?.map(|(seq, is_new)| Appended {
+                seqs: vec![seq],
+                new: usize::from(is_new),
+                id: None,
+            })),
+            drafts => turn.all_or_none(|| append_each(turn, actor, drafts)),
+        },
     }
 }
 

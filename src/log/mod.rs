@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod check;
 pub(crate) mod feed;
 pub(crate) mod local;
+pub(crate) mod lodger;
 pub(crate) mod options;
 pub(crate) mod range;
 pub(crate) mod recent;
@@ -12,13 +13,12 @@ pub(crate) mod snapshot;
 pub(crate) mod transfer;
 pub(crate) mod watch;
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use crate::clock::{SharedClock, Steady, SystemClock};
-use crate::draft::{Draft, is_kind};
+use crate::draft::Draft;
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
 use crate::limits::RECENT_BYTES;
@@ -26,7 +26,8 @@ use crate::log::activity::{Activity, Bucket};
 use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
 use crate::log::local::Local;
-use crate::log::options::Options;
+use crate::log::lodger::Lodger;
+use crate::log::options::{Options, declare};
 use crate::log::range::{Page, Pager};
 use crate::log::recent::Recent;
 use crate::log::snapshot::Snapshot;
@@ -36,7 +37,7 @@ use crate::query::{Filter, Range};
 use crate::row::{Builder, Row, RowRef, Style};
 use crate::seq::{LogId, Seq};
 use crate::store::file::Store;
-use crate::store::open::{self, Durability, Opened};
+use crate::store::open::{self, Durability};
 use crate::store::readers::Readers;
 use crate::store::rows;
 use crate::store::writer::{Show, Surroundings, Writer};
@@ -74,12 +75,6 @@ struct Inner {
     closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
-}
-
-/// What lives on a log as long as it is open: its owner starts it once, and the log ends it.
-pub(crate) trait Lodger: Any + Send + Sync {
-    /// Ends its threads. The log still takes appends.
-    fn leave(&self);
 }
 
 /// Where new events come from.
@@ -410,23 +405,6 @@ impl Log {
         Ok(Inlet::new(Arc::clone(authority), Arc::clone(lookout)))
     }
 
-    /// The one lodger of this log, which is made at the first call.
-    pub(crate) fn lodge<T: Lodger>(
-        &self,
-        make: impl FnOnce(&Self) -> Result<T, Error>,
-    ) -> Result<Arc<T>, Error> {
-        let mut lodger = hold(&self.inner.lodger);
-        if self.inner.closing.is_completed() {
-            return Err(Error::Closed);
-        }
-        let there = match &*lodger {
-            Some(there) => Arc::clone(there),
-            None => Arc::clone(lodger.insert(Arc::new(make(self)?))),
-        };
-        let there: Arc<dyn Any + Send + Sync> = there;
-        there.downcast().map_err(|_| Error::Storage("something else lives on this log".into()))
-    }
-
     #[cfg(feature = "server")]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
@@ -479,25 +457,4 @@ fn show(shared: &Arc<Shared>) -> Show {
         }
         shared.recent.push(builder.finish());
     })
-}
-
-/// Writes new declarations down, and gives all that hold.
-fn declare(opened: &Opened, options: &Options) -> Result<BTreeSet<Box<str>>, Error> {
-    let failed = |error: rusqlite::Error| reading(&error);
-    let mut known: BTreeSet<Box<str>> =
-        meta::kinds(&opened.conn).map_err(failed)?.into_iter().map(Into::into).collect();
-    for kind in &options.kinds {
-        let is_free = is_kind(kind) && !kind.starts_with("hivelog.") && !FIXED_KINDS.contains(&kind.as_ref());
-        if !is_free {
-            return Err(Refusal::invalid("kind", format!("{kind:?} cannot be declared")).into());
-        }
-        if known.insert(kind.clone()) {
-            meta::set_integer(&opened.conn, &format!("kind.{kind}"), 1).map_err(failed)?;
-        }
-    }
-    let durability = options.durability.as_str();
-    if meta::text(&opened.conn, "durability").map_err(failed)?.as_deref() != Some(durability) {
-        meta::set_text(&opened.conn, "durability", durability).map_err(failed)?;
-    }
-    Ok(known)
 }

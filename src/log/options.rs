@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SharedClock, SystemClock};
-use crate::store::open::Durability;
+use crate::draft::is_kind;
+use crate::error::{Error, Refusal};
+use crate::event::FIXED_KINDS;
+use crate::store::open::{Durability, Opened};
+use crate::store::{meta, reading};
 
 /// How a log is opened.
 #[derive(Clone)]
@@ -60,4 +64,25 @@ impl Options {
         self.create = create;
         self
     }
+}
+
+/// Writes new declarations down, and gives all that hold.
+pub(super) fn declare(opened: &Opened, options: &Options) -> Result<BTreeSet<Box<str>>, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    let mut known: BTreeSet<Box<str>> =
+        meta::kinds(&opened.conn).map_err(failed)?.into_iter().map(Into::into).collect();
+    for kind in &options.kinds {
+        let is_free = is_kind(kind) && !kind.starts_with("hivelog.") && !FIXED_KINDS.contains(&kind.as_ref());
+        if !is_free {
+            return Err(Refusal::invalid("kind", format!("{kind:?} cannot be declared")).into());
+        }
+        if known.insert(kind.clone()) {
+            meta::set_integer(&opened.conn, &format!("kind.{kind}"), 1).map_err(failed)?;
+        }
+    }
+    let durability = options.durability.as_str();
+    if meta::text(&opened.conn, "durability").map_err(failed)?.as_deref() != Some(durability) {
+        meta::set_text(&opened.conn, "durability", durability).map_err(failed)?;
+    }
+    Ok(known)
 }

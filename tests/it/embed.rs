@@ -15,7 +15,7 @@ async fn host() -> Server {
     let app = Router::new()
         .route("/", get(async |state: axum::extract::State<&'static str>| state.0))
         .route("/some/other", get(async || "the host's"))
-        .nest("/some/prefix", router(log.clone(), Access::loopback().host("dash.example")).with_state(()))
+        .nest("/some/prefix", router(log.clone(), Access::no_auth().host("dash.example")).with_state(()))
         .fallback(async || (axum::http::StatusCode::NOT_FOUND, "the host's own 404"))
         .with_state("the host's own state");
     Server::embedded(log, app, "/some/prefix").await

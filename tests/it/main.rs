@@ -19,6 +19,7 @@ mod history;
 mod live;
 mod other;
 mod restart;
+mod schema;
 mod snapshot;
 mod store;
 mod transfer;

@@ -166,10 +166,10 @@ pub(crate) fn look(conn: &Connection, id: i64) -> rusqlite::Result<Option<(Strin
 }
 
 /// The open questions whose deadline has passed, up to some.
-pub(crate) fn due(conn: &Connection, now: i64) -> rusqlite::Result<Vec<i64>> {
+pub(crate) fn due(conn: &Connection, now: i64, limit: u32) -> rusqlite::Result<Vec<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT id FROM questions WHERE resolved_seq IS NULL AND deadline_at IS NOT NULL AND deadline_at <= ?1
-         ORDER BY deadline_at LIMIT 256",
+         ORDER BY deadline_at LIMIT ?2",
     )?;
-    statement.query_map([now], |row| row.get(0))?.collect()
+    statement.query_map((now, limit), |row| row.get(0))?.collect()
 }
