@@ -99,7 +99,11 @@ impl Rounds {
     /// Looks once after everything; says whether the log still takes what comes of it.
     fn make(&mut self) -> bool {
         match self.look() {
-            Err(Error::Closed | Error::Poisoned(_)) => false,
+            Err(Error::Closed | Error::Poisoned(_)) => {
+                // Who waits for a message learns it too.
+                self.broker.ring_due();
+                false
+            }
             Err(error) if error.is_transient() => true,
             Err(error) => {
                 tracing::warn!(%error, "what falls due could not be looked after; it is tried again");
@@ -113,7 +117,7 @@ impl Rounds {
         // In one go what fell due while nobody looked: at most as much as may be open.
         while self.close_some()? >= DUE_MAX as usize {}
         self.broker.ring_due();
-        self.broker.expire_peers()?;
+        while self.broker.expire_peers()? > 0 {}
         self.sweep()
     }
 

@@ -11,6 +11,7 @@ mod door;
 mod failure;
 mod git;
 mod login;
+mod messages;
 mod output;
 mod place;
 mod poster;
@@ -73,6 +74,10 @@ enum Verb {
     Answer(decide::AnswerArgs),
     /// Ask the operator, or a peer, and wait for the answer
     Ask(ask::AskArgs),
+    /// Send a message to an agent or to the operator
+    Send(messages::SendArgs),
+    /// Take the oldest messages of an inbox
+    Recv(messages::RecvArgs),
     /// Print a link that signs a browser in, once
     Login(login::LoginArgs),
     /// Hand out tokens and take them back
@@ -99,6 +104,8 @@ impl Verb {
             Self::Approve(args) | Self::Deny(args) => Some(&mut args.place),
             Self::Answer(args) => Some(&mut args.place),
             Self::Ask(args) => Some(&mut args.place),
+            Self::Send(args) => Some(&mut args.place),
+            Self::Recv(args) => Some(&mut args.place),
             Self::Login(args) => Some(&mut args.place),
             Self::Token(args) => Some(args.place()),
             Self::Serve(_)
@@ -148,6 +155,8 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::Deny(args) => decide::decide(&args, ApprovalStatus::Denied),
         Verb::Answer(args) => decide::answer(&args),
         Verb::Ask(args) => ask::run(&args),
+        Verb::Send(args) => messages::send(&args),
+        Verb::Recv(args) => messages::recv(&args),
         Verb::Login(args) => login::run(&args),
         Verb::Token(args) => token::run(&args),
         Verb::Check(args) => check::run(&args),

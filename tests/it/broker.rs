@@ -1,6 +1,10 @@
 //! The broker: every message is handed out, in order, until it is acknowledged; nobody but its recipient has
 //! it; what waits is woken.
 
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "server")]
+mod door;
 mod messages;
 mod peers;
 mod retention;

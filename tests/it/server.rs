@@ -32,10 +32,19 @@ impl Server {
     }
 
     pub async fn serve(log: Log, addr: SocketAddr) -> Self {
+        Self::serve_with(log, addr, Access::no_auth()).await
+    }
+
+    /// Serves a log to those whom `access` lets in.
+    pub async fn guarded(log: Log, access: Access) -> Self {
+        Self::serve_with(log, "127.0.0.1:0".parse().expect("an address"), access).await
+    }
+
+    async fn serve_with(log: Log, addr: SocketAddr, access: Access) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        let task = tokio::spawn(hivelog::http::serve(log.clone(), listener, Access::no_auth(), stop.clone()));
+        let task = tokio::spawn(hivelog::http::serve(log.clone(), listener, access, stop.clone()));
         Self { log, addr, prefix: "", stop, task }
     }
 
