@@ -31,11 +31,16 @@ impl Server {
         Self::serve(Log::temp().expect("a log"), "127.0.0.1:0".parse().expect("an address")).await
     }
 
+    /// Serves a log without asking anybody for a credential.
     pub async fn serve(log: Log, addr: SocketAddr) -> Self {
+        Self::with(log, addr, Access::no_auth()).await
+    }
+
+    pub async fn with(log: Log, addr: SocketAddr, access: Access) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        let task = tokio::spawn(hivelog::http::serve(log.clone(), listener, Access::no_auth(), stop.clone()));
+        let task = tokio::spawn(hivelog::http::serve(log.clone(), listener, access, stop.clone()));
         Self { log, addr, prefix: "", stop, task }
     }
 
