@@ -133,3 +133,17 @@ async fn the_file_holds_no_secret() {
         }
     }
 }
+
+#[test]
+fn a_trigger_on_who_may_come_in_is_foreign() {
+    let place = crate::Place::new();
+    place.open().close();
+    let conn = crate::foreign(&place.path());
+    conn.execute_batch(
+        "CREATE TRIGGER more AFTER INSERT ON sessions BEGIN UPDATE tokens SET roles = 'admin'; END",
+    )
+    .expect("a trigger");
+    drop(conn);
+    let opened = hivelog::Log::open(place.path(), hivelog::Options::default());
+    assert!(matches!(opened, Err(hivelog::Error::NotALog(_))), "{opened:?}");
+}
