@@ -18,8 +18,9 @@ pub(crate) trait Lodger: Any + Send + Sync {
 pub(crate) struct WeakLog(Weak<Inner>);
 
 impl WeakLog {
+    /// The log to look at for a moment; it is closed without asking who looks.
     pub(crate) fn upgrade(&self) -> Option<Log> {
-        self.0.upgrade().map(|inner| Log { inner })
+        self.0.upgrade().map(|inner| Log { inner, _open: None })
     }
 }
 

@@ -61,7 +61,13 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub struct Log {
     inner: Arc<Inner>,
+    /// Absent in what a lodger looks through: that keeps nothing open.
+    _open: Option<Arc<Open>>,
 }
+
+/// What the handles of a log share: the last of them closes it, whoever else still looks at it. Were that
+/// left to the last reference, a lodger in the middle of a look would hold the file a moment longer.
+struct Open(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
@@ -94,9 +100,9 @@ impl std::fmt::Debug for Log {
     }
 }
 
-impl Drop for Inner {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.close();
+        self.0.close();
     }
 }
 
@@ -124,6 +130,11 @@ impl Inner {
 }
 
 impl Log {
+    fn of(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        Self { _open: Some(Arc::new(Open(Arc::clone(&inner)))), inner }
+    }
+
     /// Opens the log at `path`, which is made where it is not there.
     ///
     /// Blocks for some milliseconds, whatever the size of the log.
@@ -169,19 +180,17 @@ impl Log {
         let writer = Arc::new(Writer::start(opened, around)?);
         lock::write_holder(&path, None)?;
         let authority = Box::new(Local::new(Arc::clone(&writer)));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                source: Source::Own { writer, authority, lookout: Arc::default() },
-                path,
-                durability: options.durability,
-                kinds,
-                steady,
-                lodger: Mutex::new(None),
-                closing: Once::new(),
-                _folder: folder,
-            }),
-        })
+        Ok(Self::of(Inner {
+            shared,
+            source: Source::Own { writer, authority, lookout: Arc::default() },
+            path,
+            durability: options.durability,
+            kinds,
+            steady,
+            lodger: Mutex::new(None),
+            closing: Once::new(),
+            _folder: folder,
+        }))
     }
 
     /// Opens a log to read it while another process may be writing it.
@@ -207,19 +216,17 @@ impl Log {
             clock: Arc::new(SystemClock),
         });
         let watcher = Watcher::start(&shared)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                source: Source::Foreign(watcher),
-                path,
-                durability: Durability::Full,
-                kinds: kinds.into_iter().map(Into::into).collect(),
-                steady: Steady::start(&SystemClock),
-                lodger: Mutex::new(None),
-                closing: Once::new(),
-                _folder: None,
-            }),
-        })
+        Ok(Self::of(Inner {
+            shared,
+            source: Source::Foreign(watcher),
+            path,
+            durability: Durability::Full,
+            kinds: kinds.into_iter().map(Into::into).collect(),
+            steady: Steady::start(&SystemClock),
+            lodger: Mutex::new(None),
+            closing: Once::new(),
+            _folder: None,
+        }))
     }
 
     /// Appends one event. It has its place in the order when this returns; the receipt tells its seq

@@ -13,12 +13,14 @@
 )]
 
 mod append;
+mod approvals;
 mod history;
 mod live;
 mod other;
 mod restart;
 mod snapshot;
 mod store;
+mod swarm;
 mod transfer;
 
 #[cfg(feature = "server")]
