@@ -17,6 +17,7 @@ mod approvals;
 mod history;
 mod live;
 mod other;
+mod questions;
 mod restart;
 mod snapshot;
 mod store;
