@@ -23,6 +23,7 @@ mod snapshot;
 mod store;
 mod swarm;
 mod transfer;
+mod transients;
 
 #[cfg(feature = "server")]
 mod client;

@@ -148,7 +148,7 @@ fn a_lease_does_not_mind_a_clock_that_is_set_back() {
     let begin = Instant::now();
     assert_eq!(reason(desk.log(), "w-1", 0), "lease_expired");
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-    // Nor does one that is set while it is back, nor one that is opened then.
+    // Nor does one that is set while it is back.
     desk.set("w-2", Starting, Duration::from_millis(100)).wait().unwrap();
     assert_eq!(reason(desk.log(), "w-2", 0), "lease_expired");
     // And forward is not sooner.

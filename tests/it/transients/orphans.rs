@@ -56,8 +56,8 @@ fn a_clock_set_back_between_two_openings_does_not_lengthen_a_lease() {
 #[test]
 fn what_a_killed_process_held_is_cleared() {
     let place = Place::new();
-    let mut other = Other::start("hold", &place.path());
-    other.hear("held");
+    let mut other = Other::open(&place.path());
+    other.hold("w-1");
     other.kill();
     let desk = Desk::of(&place.open()).unwrap();
     assert_eq!(set_now(desk.log()), []);
