@@ -104,8 +104,8 @@ pub(super) fn add_session(
         return Ok(Err(gone()));
     }
     if let Some(code) = code {
-        let taken = conn.prepare_cached("DELETE FROM login_codes WHERE hash = ?1")?.execute([code])?;
-        if taken == 0 {
+        let used = conn.prepare_cached("DELETE FROM login_codes WHERE hash = ?1")?.execute([code])?;
+        if used == 0 {
             return Ok(Err(gone()));
         }
     }

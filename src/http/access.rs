@@ -55,7 +55,8 @@ impl Access {
         Self::new(false)
     }
 
-    /// Asks everybody for a credential: those of [`Desk::credentials`](crate::Desk::credentials).
+    /// Asks everybody for a credential: those of [`Desk::credentials`](crate::Desk::credentials). A log that
+    /// was opened to be read has none, so nobody comes in there.
     #[must_use]
     pub const fn credentials() -> Self {
         Self::new(true)

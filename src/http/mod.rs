@@ -12,6 +12,7 @@ mod lines;
 mod messages;
 mod ops;
 mod params;
+mod peers;
 mod problem;
 mod questions;
 mod rights;

@@ -12,6 +12,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -153,6 +156,17 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
     let mut license = License::new(env!("CARGO_PKG_LICENSE"));
     license.identifier = Some(env!("CARGO_PKG_LICENSE").into());
     api.info.license = Some(license);
+    let schemes = [
+        ("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer))),
+        ("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("hivelog_<log id>")))),
+        ("second", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Hivelog-Session")))),
+    ];
+    let components = api.components.get_or_insert_default();
+    components.security_schemes.extend(schemes.map(|(name, scheme)| (name.to_owned(), scheme.into())));
+    let none: [&str; 0] = [];
+    let by_session = SecurityRequirement::new("session", none).add("second", none);
+    // One of these; the session's second secret is for writes.
+    api.security = Some(vec![SecurityRequirement::new("token", none), by_session]);
     api
 }
 

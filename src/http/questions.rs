@@ -20,8 +20,9 @@ use crate::http::body;
 use crate::http::caller::{Caller, forbidden};
 use crate::http::command::{self, Done, Opened};
 use crate::http::params::{NoParams, Params};
+use crate::http::peers::{self, Found};
 use crate::http::problem::Problem;
-use crate::http::{Door, Shared, json};
+use crate::http::{Shared, json};
 use crate::store::readers::{Lane, at_one_moment};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -77,20 +78,13 @@ async fn ask(
     let AskBody { asker, question, options, multi, deadline_at, ttl_seconds, to } = asked;
     let asker = caller.agent("asker", asker.as_deref())?;
     let ask = Ask { asker, question, options, multi, deadline_at, ttl_seconds };
-    match to {
-        Some(_peer) if _peer != OPERATOR => Err(Problem::not_found()),
-        _ => {
-            let appended = command::carry_out(&door, &caller, &headers, Intent::Ask(ask)).await?;
-            let seq = appended.seqs.first().copied();
-            Ok(command::opened(appended.id.unwrap_or_default(), seq, appended.new > 0))
-        }
+    if let Some(to) = to.filter(|to| to != OPERATOR) {
+        let (id, is_new) = peers::ask(&door, &caller, &headers, (ask, &to)).await?;
+        return Ok(command::opened(id, None, is_new));
     }
-}
-
-/// Who asked a question for the operator, and whether it is closed.
-async fn look(door: &Door, id: i64) -> Result<Option<(String, bool)>, Problem> {
-    let look = move |conn: &Connection| at_one_moment(conn, |conn| question::look(conn, id));
-    Ok(door.log.shared().readers.run(Lane::Point, look).await?)
+    let appended = command::carry_out(&door, &caller, &headers, Intent::Ask(ask)).await?;
+    let seq = appended.seqs.first().copied();
+    Ok(command::opened(appended.id.unwrap_or_default(), seq, appended.new > 0))
 }
 
 /// An answer.
@@ -128,8 +122,19 @@ async fn answer(
     caller.needs(&[Role::Operator, Role::Agent])?;
     let id = command::id(id)?;
     let AnswerBody { answer, selected, answerer } = body::read(&headers, body).await?;
+    let asker = match peers::look(&door, id).await? {
+        Found::Board { asker, .. } => asker,
+        Found::Peers(asked) => {
+            // What the body says of who answers has to be true of the one who does.
+            if caller.name().is_some() {
+                caller.agent_or_operator("answerer", answerer.as_deref())?;
+            }
+            let answer = Answer { id, answer, selected, answerer: String::new() };
+            peers::answer(&door, &caller, &headers, (&asked, answer)).await?;
+            return Ok(command::answer(&Done { seq: None }));
+        }
+    };
     let answerer = caller.answerer(answerer.as_deref())?;
-    let (asker, _) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
     if answerer != OPERATOR && caller.name().is_some() {
         if asker == answerer {
             return Err(forbidden("nobody answers a question of their own"));
@@ -172,8 +177,14 @@ async fn cancel(
     caller.needs(&[Role::Operator, Role::Agent])?;
     let id = command::id(id)?;
     let CancelBody { by } = body::read(&headers, body).await?;
+    let asker = match peers::look(&door, id).await? {
+        Found::Board { asker, .. } => asker,
+        Found::Peers(asked) => {
+            peers::cancel(&door, &caller, &headers, &asked).await?;
+            return Ok(command::answer(&Done { seq: None }));
+        }
+    };
     let by = caller.answerer(by.as_deref())?;
-    let (asker, _) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
     if by != OPERATOR && by != asker {
         return Err(Problem::not_found());
     }
@@ -208,7 +219,13 @@ async fn one(
     caller.may_see_own()?;
     let id = command::id(id)?;
     let wait = command::wait(params)?;
-    let (asker, is_closed) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
+    let (asker, is_closed) = match peers::look(&door, id).await? {
+        Found::Board { asker, is_closed } => (asker, is_closed),
+        Found::Peers(asked) if peers::sees(&caller, &asked) => {
+            return Ok(json(peers::row(&door, &caller, (asked, wait)).await?));
+        }
+        Found::Peers(_) => return Err(Problem::not_found()),
+    };
     let is_offered = door.access.peer_answers && caller.is(Role::Agent);
     if !is_offered && !caller.sees(&asker) {
         return Err(Problem::not_found());
@@ -219,7 +236,11 @@ async fn one(
         });
         command::patiently(&door, &caller, wait, closed).await?;
     }
-    let read = move |conn: &Connection| view(conn, &[Which::One(id)]);
+    let read = move |conn: &Connection| {
+        let mut out = Vec::new();
+        at_one_moment(conn, |conn| question::view(conn, &Which::One(id), &mut out))?;
+        Ok(out)
+    };
     let rows = door.log.shared().readers.run(Lane::Point, read).await?;
     match rows.strip_prefix(b"[").and_then(|rows| rows.strip_suffix(b"]")) {
         Some(row) if !row.is_empty() => Ok(json(row.to_vec())),
@@ -227,7 +248,8 @@ async fn one(
     }
 }
 
-/// Lists questions: the open ones, the oldest first, then the last 50 closed, the newest first.
+/// Lists questions: the open ones, the oldest first, then the last 50 closed, the newest first. An agent sees
+/// its own, those that were put to it, and under `--peer-answers` the open ones of others.
 #[utoipa::path(
     get, path = "/api/questions", tag = "questions", params(AskedList),
     responses((status = 200, description = "`{questions[]}`", body = Object))
@@ -235,18 +257,7 @@ async fn one(
 async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Result<Response, Problem> {
     caller.may_see_own()?;
     let asked = command::listed(params)?;
-    let owner = caller.lists(asked.mine)?;
-    let which = Which::listed(asked.open, owner);
-    let rows = door.log.shared().readers.run(Lane::Point, move |conn| view(conn, &which)).await?;
+    let view = peers::listed(&door, &caller, &asked)?;
+    let rows = door.log.shared().readers.run(Lane::Point, view).await?;
     Ok(json([b"{\"questions\":", rows.as_slice(), b"}"].concat()))
-}
-
-fn view(conn: &Connection, which: &[Which]) -> Result<Vec<u8>, crate::Error> {
-    at_one_moment(conn, |conn| {
-        let mut out = Vec::new();
-        for which in which {
-            crate::board::join(&mut out, |out| question::view(conn, which, out))?;
-        }
-        Ok(out)
-    })
 }

@@ -48,14 +48,12 @@ impl Job for Append {
 
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
         let command = &self.command;
-        let done = match &command.also {
-            None => work(turn, command)?,
-            // What the sender writes itself goes back where the command is refused.
-            Some(also) => turn.all_or_none(|| {
-                (also.0)(turn.conn)?;
-                work(turn, command)
-            })?,
-        };
+        let done = work(turn, command)?;
+        if done.is_ok()
+            && let Some(also) = &command.also
+        {
+            (also.0)(turn.conn)?;
+        }
         self.done = Some(done);
         Ok(())
     }

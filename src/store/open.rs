@@ -106,7 +106,8 @@ fn check_triggers(conn: &Connection) -> Result<(), Error> {
     let mut statement = conn
         .prepare(
             "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN
-             ('events', 'meta', 'keys', 'approvals', 'questions', 'transients', 'open_load')",
+             ('events', 'meta', 'keys', 'approvals', 'questions', 'transients', 'open_load', 'leases',
+              'messages', 'journal', 'peer_questions', 'tokens', 'sessions', 'login_codes')",
         )
         .map_err(|error| reading(&error))?;
     let names: Vec<String> = statement

@@ -94,3 +94,14 @@ async fn errors_are_ours_inside_and_the_hosts_outside() {
         assert_eq!((reply.status, reply.text()), (404, "the host's own 404"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_prefix_hides_no_call_from_the_guard() {
+    let server = host().await;
+    let foreign = ("Origin", "http://evil.com");
+    check_problem(&server.call("GET", "/api/stream", &[foreign], b"").await, 403, "origin");
+    check_problem(&server.post(&[JSON, foreign], r#"{"kind":"test.note"}"#).await, 403, "origin");
+    let text = [("Content-Type", "text/plain")];
+    check_problem(&server.post(&text, r#"{"kind":"test.note"}"#).await, 415, "media-type");
+    assert_eq!(server.head().await, 0);
+}

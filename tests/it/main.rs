@@ -25,6 +25,8 @@ mod store;
 mod transfer;
 
 #[cfg(feature = "server")]
+mod access;
+#[cfg(feature = "server")]
 mod client;
 #[cfg(feature = "server")]
 mod embed;

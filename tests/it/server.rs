@@ -31,16 +31,12 @@ impl Server {
         Self::serve(Log::temp().expect("a log"), "127.0.0.1:0".parse().expect("an address")).await
     }
 
+    /// Serves a log without asking anybody for a credential.
     pub async fn serve(log: Log, addr: SocketAddr) -> Self {
-        Self::serve_with(log, addr, Access::no_auth()).await
+        Self::with(log, addr, Access::no_auth()).await
     }
 
-    /// Serves a log to those whom `access` lets in.
-    pub async fn guarded(log: Log, access: Access) -> Self {
-        Self::serve_with(log, "127.0.0.1:0".parse().expect("an address"), access).await
-    }
-
-    async fn serve_with(log: Log, addr: SocketAddr, access: Access) -> Self {
+    pub async fn with(log: Log, addr: SocketAddr, access: Access) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();

@@ -171,7 +171,7 @@ async fn a_credential_has_its_own_inbox_and_no_other() {
         tokens.push(format!("Bearer {secret}"));
     }
     let [alice, bob, op, eve, root] = tokens.try_into().unwrap();
-    let server = Server::guarded(log, Access::credentials()).await;
+    let server = Server::with(log, "127.0.0.1:0".parse().expect("an address"), Access::credentials()).await;
     let call = async |token: &str, path: &str, body: &str| {
         let headers = [("Authorization", token), JSON];
         server.call("POST", path, &headers[..if body.is_empty() { 1 } else { 2 }], body.as_bytes()).await

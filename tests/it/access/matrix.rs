@@ -1,0 +1,192 @@
+//! Every route times every kind of caller: one table, and the router says what belongs into it.
+
+use std::collections::BTreeSet;
+
+use hivelog::Role;
+use serde_json::Value;
+
+use super::House;
+use crate::server::check_problem;
+
+/// Who calls, in the order of the columns.
+pub const CALLERS: [&str; 8] = ["none", "expired", "read", "metrics", "alice", "bob", "ops", "root"];
+
+/// A route, a call of it that goes well, and what it answers to whom. In path and body `{caller}` is the
+/// caller's name and `{token}` the reader's token.
+pub type Row = (&'static str, &'static str, &'static str, [u16; 8]);
+
+const OPEN: [u16; 8] = [200; 8];
+const ANY: [u16; 8] = [401, 401, 200, 200, 200, 200, 200, 200];
+const READ: [u16; 8] = [401, 401, 200, 403, 403, 403, 200, 200];
+
+const fn admin(good: u16) -> [u16; 8] {
+    [401, 401, 403, 403, 403, 403, 403, good]
+}
+
+/// A new route needs a line here: its template, a call, and its answers in the order of `CALLERS`.
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    ("GET /", "/", "", OPEN),
+    ("GET /livez", "/livez", "", OPEN),
+    ("GET /readyz", "/readyz", "", OPEN),
+    ("GET /openapi.json", "/openapi.json", "", ANY),
+    ("GET /version", "/version", "", ANY),
+    ("GET /metrics", "/metrics", "", [401, 401, 403, 200, 403, 403, 403, 200]),
+    ("GET /api/state", "/api/state", "", READ),
+    ("GET /api/history", "/api/history", "", READ),
+    ("GET /api/history/{seq}", "/api/history/1", "", READ),
+    ("GET /api/activity", "/api/activity", "", READ),
+    ("GET /api/stream", "/api/stream", "", READ),
+    ("POST /api/events", "/api/events", r#"{"kind":"test.note","agent":"alice"}"#, [401, 401, 403, 403, 201, 403, 403, 201]),
+    ("POST /api/tokens", "/api/tokens", r#"{"roles":["read"],"name":"new-{caller}"}"#, admin(201)),
+    ("GET /api/tokens", "/api/tokens", "", admin(200)),
+    ("DELETE /api/tokens/{name}", "/api/tokens/victim-{caller}", "", admin(204)),
+    ("POST /api/login", "/api/login", "", [401, 401, 201, 403, 403, 403, 201, 201]),
+    ("POST /session", "/session", r#"{"token":"{token}"}"#, OPEN),
+    ("GET /session", "/session", "", ANY),
+    ("DELETE /session", "/session", "", [401, 401, 204, 204, 204, 204, 204, 204]),
+];
+
+/// Every route that there is.
+fn routes() -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(&hivelog::http::openapi()).expect("JSON");
+    let mut routes = BTreeSet::from(["GET /".to_owned(), "GET /openapi.json".to_owned()]);
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        routes.extend(
+            methods.as_object().expect("methods").keys().map(|m| format!("{} {path}", m.to_uppercase())),
+        );
+    }
+    routes
+}
+
+/// A server with every kind of caller; gives their tokens in the order of `CALLERS`.
+pub async fn house() -> (House, [Option<String>; 8]) {
+    let house = House::new().await;
+    let end = super::now() + 60;
+    let roles = [Role::Read, Role::Operator, Role::Admin, Role::Agent];
+    let expired = house.credentials.add("expired", &roles, Some(end)).await.expect("a token");
+    house.pass(61);
+    let tokens = [
+        None,
+        Some(expired),
+        Some(house.token("read", &[Role::Read]).await),
+        Some(house.token("metrics", &[Role::Metrics]).await),
+        Some(house.token("alice", &[Role::Agent]).await),
+        Some(house.token("bob", &[Role::Agent]).await),
+        Some(house.token("ops", &[Role::Operator]).await),
+        Some(house.token("root", &[Role::Admin]).await),
+    ];
+    for caller in CALLERS {
+        house.token(&format!("victim-{caller}"), &[Role::Read]).await;
+    }
+    crate::append(&house.server.log, r#"{"kind":"test.first"}"#).expect("stored");
+    (house, tokens)
+}
+
+/// Method, path and body of a call as this caller makes it.
+pub fn filled(row: &Row, caller: &str, tokens: &[Option<String>; 8]) -> (&'static str, String, String) {
+    let method = row.0.split(' ').next().expect("a method");
+    let fill = |text: &str| {
+        text.replace("{caller}", caller).replace("{token}", tokens[2].as_deref().expect("the reader's"))
+    };
+    (method, fill(row.1), fill(row.2))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_knows_every_caller() {
+    let listed: BTreeSet<String> = ROWS.iter().map(|row| row.0.to_owned()).collect();
+    assert_eq!(listed, routes(), "a route without a row, or a row without a route");
+    let (house, tokens) = house().await;
+    for row in ROWS {
+        for (index, caller) in CALLERS.iter().enumerate() {
+            let (method, path, body) = filled(row, caller, &tokens);
+            let before = (house.server.log.tail(), house.credentials.list());
+            let reply = match &tokens[index] {
+                Some(token) => house.by(token, method, &path, &body).await,
+                None if body.is_empty() => house.ask(method, &path, &[], "").await,
+                None => house.ask(method, &path, &[("Content-Type", "application/json")], &body).await,
+            };
+            let expected = row.3[index];
+            assert_eq!(
+                reply.status,
+                expected,
+                "{} by {caller}: {}",
+                row.0,
+                String::from_utf8_lossy(&reply.body)
+            );
+            let challenge = (expected == 401).then_some("Bearer");
+            assert_eq!(reply.header("www-authenticate"), challenge, "{} by {caller}", row.0);
+            if matches!(expected, 401 | 403) {
+                check_problem(&reply, expected, if expected == 401 { "unauthorized" } else { "forbidden" });
+                let after = (house.server.log.tail(), house.credentials.list());
+                assert_eq!(before, after, "{} by {caller} had an effect", row.0);
+                if method == "GET" {
+                    let token = tokens[index].clone().unwrap_or_default();
+                    assert_eq!(house.by(&token, "HEAD", &path, "").await.status, expected, "HEAD {path}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_is_told_to_all_and_its_reasons_to_some() {
+    let (house, tokens) = house().await;
+    for (caller, token) in CALLERS.iter().zip(&tokens) {
+        let reply = house.by(token.as_deref().unwrap_or("none"), "GET", "/readyz", "").await;
+        let is_told = matches!(*caller, "read" | "metrics" | "ops" | "root");
+        assert_eq!(reply.text() != "ok\n", is_told, "{caller}: {}", reply.text());
+        assert_eq!(reply.text().contains("log_id"), is_told, "{caller}");
+    }
+    let log = house.server.log.clone();
+    tokio::task::spawn_blocking(move || log.close()).await.expect("closed");
+    let bare = house.ask("GET", "/readyz", &[], "").await;
+    check_problem(&bare, 503, "unready");
+    assert_eq!(bare.json().get("detail"), None);
+    let full = house.by(tokens[3].as_deref().expect("metrics"), "GET", "/readyz", "").await;
+    check_problem(&full, 503, "unready");
+    assert!(full.json()["detail"].is_string());
+}
+
+#[tokio::test]
+async fn what_looks_like_a_credential_is_none() {
+    let house = House::new().await;
+    let good = house.token("root", &[Role::Admin, Role::Operator]).await;
+    let long = "x".repeat(10_000);
+    let almost = format!("{}x", &good[..good.len() - 1]);
+    for value in [
+        String::new(),
+        "Bearer".into(),
+        "Bearer ".into(),
+        good.clone(),
+        format!("Basic {good}"),
+        format!("Bearer {almost}"),
+        format!("Bearer {}", &good[..good.len() - 1]),
+        format!("Bearer {good}x"),
+        format!("Bearer {good} {good}"),
+        format!("Bearer {good},{good}"),
+        format!("Bearer {}", good.to_uppercase()),
+        format!("Bearer {long}"),
+        "Bearer HIVELOG_TOKEN".into(),
+        "Bearer operator".into(),
+        "Bearer root".into(),
+    ] {
+        let reply = house.ask("GET", "/api/state", &[("Authorization", &value)], "").await;
+        check_problem(&reply, 401, "unauthorized");
+        assert!(!reply.text().contains(&good));
+    }
+    let bearer = format!("Bearer {good}");
+    let twice = [("Authorization", bearer.as_str()), ("Authorization", bearer.as_str())];
+    check_problem(&house.ask("GET", "/api/state", &twice, "").await, 401, "unauthorized");
+    for value in [format!("Bearer {good}"), format!("bearer  {good}")] {
+        assert_eq!(house.ask("GET", "/api/state", &[("Authorization", &value)], "").await.status, 200);
+    }
+    // In the query it is nothing, whatever it is called.
+    for name in ["token", "access_token", "authorization", "hvl", "code"] {
+        for path in ["/api/state", "/api/history", "/api/stream", "/metrics", "/session", "/api/tokens"] {
+            let reply = house.ask("GET", &format!("{path}?{name}={good}"), &[], "").await;
+            assert!(matches!(reply.status, 400 | 401), "{path}?{name}: {}", reply.status);
+            assert!(!reply.text().contains(&good), "{path}?{name}: {}", reply.text());
+        }
+    }
+}
