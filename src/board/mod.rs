@@ -206,7 +206,7 @@ impl Which {
             Self::One(_) => "WHERE x.id = ?1".into(),
             Self::Open(None) => "WHERE x.resolved_seq IS NULL AND ?1 IS NULL ORDER BY x.added_seq".into(),
             Self::Open(Some(_)) => {
-                format!("WHERE x.{owner} = ?1 AND x.resolved_seq IS NULL ORDER BY x.id")
+                format!("WHERE x.{owner} = ?1 AND x.resolved_seq IS NULL ORDER BY x.added_seq")
             }
             Self::Closed(None) => format!(
                 "WHERE x.resolved_seq IS NOT NULL AND ?1 IS NULL ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"

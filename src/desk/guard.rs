@@ -39,14 +39,13 @@ impl Desk {
         lease: Duration,
     ) -> Receipt<TransientGuard> {
         let set = self.set(name, transient_kind, lease);
-        let guard = TransientGuard {
-            desk: self.clone(),
-            name: name.into(),
-            transient_kind,
-            lease,
-            reason: ClearReason::Done,
-        };
-        Receipt::of(async move { set.await.map(|_| guard) })
+        let (desk, name) = (self.clone(), name.into());
+        // There is a guard only once there is something to guard: one that goes with its receipt, or with a
+        // refusal, would end what an earlier guard holds.
+        Receipt::of(async move {
+            set.await?;
+            Ok(TransientGuard { desk, name, transient_kind, lease, reason: Some(ClearReason::Done) })
+        })
     }
 }
 
@@ -61,7 +60,8 @@ pub struct TransientGuard {
     name: Box<str>,
     transient_kind: TransientKind,
     lease: Duration,
-    reason: ClearReason,
+    /// What its drop says; nothing, where its end was said already.
+    reason: Option<ClearReason>,
 }
 
 impl TransientGuard {
@@ -72,7 +72,7 @@ impl TransientGuard {
 
     /// Ends the action as failed.
     pub fn fail(mut self) {
-        self.reason = ClearReason::Failed;
+        self.reason = Some(ClearReason::Failed);
     }
 
     /// Whose action it is.
@@ -81,19 +81,20 @@ impl TransientGuard {
         &self.name
     }
 
-    fn clear(&self) -> Receipt<Option<Seq>> {
+    /// Ends the action, unless that was said already.
+    fn clear(&mut self) -> Option<Receipt<Option<Seq>>> {
+        let reason = self.reason.take()?;
         let only = Only::Held { owner: self.desk.inner.owner.clone(), kind: self.transient_kind };
-        let clear = Clear { name: self.name.clone().into(), reason: self.reason, only: Some(only) };
-        self.desk.submit(Intent::Clear(clear), seq)
+        let clear = Clear { name: self.name.clone().into(), reason, only: Some(only) };
+        Some(self.desk.submit(Intent::Clear(clear), seq))
     }
 
     /// Ends the action and waits until that is on disk, which blocks.
     ///
     /// # Errors
     /// The machine failed; the lease ends the action then.
-    pub fn finish(self) -> Result<(), Error> {
-        let cleared = self.clear();
-        cleared.wait().map(drop)
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.clear().map_or(Ok(()), |cleared| cleared.wait().map(drop))
     }
 }
 

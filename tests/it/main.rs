@@ -13,16 +13,20 @@
 )]
 
 mod append;
+mod approvals;
 mod broker;
 mod forward;
 mod history;
 mod live;
 mod other;
+mod questions;
 mod restart;
 mod schema;
 mod snapshot;
 mod store;
+mod swarm;
 mod transfer;
+mod transients;
 
 #[cfg(feature = "server")]
 mod access;

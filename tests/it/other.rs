@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-use hivelog::{Error, Log, Options};
+use hivelog::event::TransientKind;
+use hivelog::{Desk, Error, Log, Options};
 
 const VARIABLE: &str = "HIVELOG_IT_CHILD";
 const MARK: &str = "@@ ";
@@ -59,6 +61,11 @@ impl Other {
         self.order(&number.to_string()).parse().unwrap()
     }
 
+    /// Lets it begin a lifecycle action that it holds as long as it lives.
+    pub fn hold(&mut self, name: &str) {
+        assert_eq!(self.order(&format!("hold {name}")), "held");
+    }
+
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -90,6 +97,13 @@ fn process() {
     });
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
+        if let Some(name) = line.strip_prefix("hold ") {
+            let desk = Desk::of(log.as_ref().unwrap()).unwrap();
+            let lease = Duration::from_secs(600);
+            std::mem::forget(desk.hold(name, TransientKind::Starting, lease).wait().unwrap());
+            tell("held".into());
+            continue;
+        }
         tell(crate::note(log.as_ref().unwrap(), line.parse().unwrap()).to_string());
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn decide(
     }
 }
 
-/// What is selected must have been offered.
+/// What is selected must have been offered, and is chosen once.
 fn check_selected(
     conn: &Connection,
     resolved: &QuestionResolved,
@@ -84,10 +84,15 @@ pub(crate) fn check_choice(selected: &[String], options: &[String], multi: bool)
     if selected.len() > 1 && !multi {
         return Err(Refusal::invalid("selected", "has several options where one may be chosen"));
     }
-    match selected.iter().find(|choice| !options.contains(choice)) {
-        Some(choice) => Err(Refusal::invalid("selected", format!("has {choice:?}, which is not an option"))),
-        None => Ok(()),
+    for (index, choice) in selected.iter().enumerate() {
+        if !options.contains(choice) {
+            return Err(Refusal::invalid("selected", format!("has {choice:?}, which is not an option")));
+        }
+        if selected.iter().take(index).any(|other| other == choice) {
+            return Err(Refusal::invalid("selected", format!("has {choice:?} twice")));
+        }
     }
+    Ok(())
 }
 
 pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> rusqlite::Result<()> {
