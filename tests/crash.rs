@@ -9,6 +9,8 @@ mod checker;
 #[path = "crash/child.rs"]
 mod child;
 mod dice;
+#[path = "crash/point.rs"]
+mod point;
 #[path = "crash/work.rs"]
 mod work;
 
@@ -21,8 +23,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use checker::{Call, File, History, Outcome, Received, Run};
-use child::{MARK, Orders, VARIABLE};
+use child::{Orders, VARIABLE};
 use dice::Dice;
+use point::MARK;
 
 const POINTS: [&str; 7] = [
     "writer.before-begin",

@@ -153,8 +153,8 @@ impl Broker {
 
     /// Hands out the oldest messages of an inbox that nobody has, or none. Does not wait for any.
     ///
-    /// Nothing is handed out once the future is dropped; what was handed out by then stays out until its
-    /// lease ends. Refused with [`Refusal::TooManyOpen`] where [`UNACKED_MAX`] messages of the inbox are out.
+    /// Nothing is handed out once the future is dropped, and what was handed out on its behalf in that moment
+    /// is put back, `redelivered`. Refused with [`Refusal::TooManyOpen`] where [`UNACKED_MAX`] messages of the inbox are out.
     pub(crate) fn recv(
         &self,
         asked: &Recv,
@@ -189,9 +189,10 @@ impl Broker {
                     journal_id = Some(journal::note(turn.conn, What::Delivered, delivery.id, at)?);
                 }
             }
-            let own_ms = (!found.is_empty()).then(|| wanted.now_ms.saturating_add(*lease_ms));
+            let until_ms = wanted.now_ms.saturating_add(*lease_ms);
+            let own_ms = (!found.is_empty()).then_some(until_ms);
             let lapse_ms = found.lapse_ms.into_iter().chain(own_ms).min();
-            Ok(Ok(Taken { deliveries, journal_id, lapse_ms }))
+            Ok(Ok(Taken { deliveries, until_ms, journal_id, lapse_ms }))
         });
         let task = task.after(move |taken: &Taken| {
             fail::fail_point!("broker.received");
@@ -203,7 +204,25 @@ impl Broker {
                 shared.journal.publish(Seq::clamped(journal_id));
             }
         });
+        let broker = self.clone();
+        let task = task.unheard(move |taken| broker.put_back(taken));
         self.store.write(task.deadline(deadline).only_while_awaited())
+    }
+
+    /// Puts back what was handed out to a caller that went away meanwhile: nobody has it.
+    fn put_back(&self, taken: Taken) {
+        let Some(recipient) = taken.deliveries.first().map(|delivery| Arc::<str>::from(&*delivery.to)) else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let task = Task::new(move |turn| {
+            for delivery in &taken.deliveries {
+                queue::put_back(turn.conn, delivery.id, taken.until_ms)?;
+            }
+            Ok(Ok(()))
+        });
+        // Where it cannot be written, they come back when their lease ends.
+        drop(self.store.write(task.after(move |()| shared.inboxes.ring(&recipient))));
     }
 
     /// A place at the bell of an inbox, to be taken before the first look into it.
@@ -213,8 +232,7 @@ impl Broker {
 
     /// Waits until there is something to hand out, and hands it out.
     ///
-    /// Dropping the future while it hands out leaves the messages out until their lease ends, as for
-    /// [`Broker::recv`].
+    /// Dropped, it hands out nothing, as [`Broker::recv`].
     pub(crate) async fn recv_wait(&self, asked: &Recv) -> Result<Vec<Delivery>, Error> {
         let mut bell = self.listen(&asked.recipient);
         loop {
@@ -341,6 +359,7 @@ impl Shared {
 /// What was handed out, and what is to be done about it after the commit.
 struct Taken {
     deliveries: Vec<Delivery>,
+    until_ms: i64,
     journal_id: Option<i64>,
     lapse_ms: Option<i64>,
 }

@@ -282,8 +282,8 @@ fn expire(conn: &Connection, now: i64) -> rusqlite::Result<Vec<i64>> {
     Ok(ids)
 }
 
-fn soon() -> Option<Instant> {
-    Some(Instant::now() + COMMAND_TIMEOUT)
+fn soon() -> Instant {
+    Instant::now() + COMMAND_TIMEOUT
 }
 
 impl Broker {
@@ -306,7 +306,7 @@ impl Broker {
                 shared.inboxes.ring(&peer);
             }
         });
-        self.store.write(task.weight(weight).deadline(soon()))
+        self.store.write(task.weight(weight).deadline(Some(soon())))
     }
 
     /// Answers a question, which also acknowledges its message. Only the peer that was asked can.
@@ -336,7 +336,7 @@ impl Broker {
     fn end_of(&self, id: i64, task: Task<Once<()>>) -> Pending<Once<()>> {
         let shared = Arc::clone(&self.shared);
         let task = task.after(move |_| shared.outcomes.ring(&id.to_string()));
-        self.store.write(task.deadline(soon()))
+        self.store.write(task.deadline(Some(soon())))
     }
 
     /// Closes the questions whose deadline has passed, 256 at most; says how many that were. Blocks for a

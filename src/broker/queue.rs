@@ -236,3 +236,11 @@ pub(super) fn requeue(conn: &Connection, recipient: &str, now_ms: i64) -> rusqli
     )?
     .execute((recipient, now_ms, UNACKED_MAX))
 }
+
+/// Takes back a message that was handed out to somebody who was gone by then, unless something has become of it
+/// since.
+pub(super) fn put_back(conn: &Connection, id: i64, until_ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE messages SET lease_until_ms = NULL WHERE id = ?1 AND lease_until_ms = ?2")?
+        .execute((id, until_ms))?;
+    Ok(())
+}

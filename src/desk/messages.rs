@@ -81,8 +81,8 @@ impl Desk {
     /// in their old place, then new ones. Does not block, and does not wait for a message.
     ///
     /// The first time that a message is handed out, its event `delivered` follows on the log. A receipt that
-    /// is dropped before its turn hands out nothing; what was handed out by then comes back when its lease
-    /// ends. Ends with [`Refusal::TooManyOpen`](crate::Refusal::TooManyOpen) where 1,000 messages of the inbox
+    /// is dropped before its turn hands out nothing; one that is dropped with its answer in it leaves the
+    /// messages out until their lease ends. Ends with [`Refusal::TooManyOpen`](crate::Refusal::TooManyOpen) where 1,000 messages of the inbox
     /// are out unacknowledged.
     pub fn recv(&self, name: &str, receive: Receive) -> Receipt<Vec<Delivery>> {
         Receipt::of(self.broker().recv(&receive.of(name), None))
@@ -91,7 +91,8 @@ impl Desk {
     /// Waits until there is something to hand out, and hands it out. Needs no runtime.
     ///
     /// A message that comes back wakes it within half a second, one that is sent at once. Cancel-safe in that
-    /// no message is lost: dropped while it hands out, it leaves the messages out until their lease ends.
+    /// no message is lost: dropped in the moment in which it hands out, it gives the messages back, or at worst
+    /// leaves them out until their lease ends.
     ///
     /// # Errors
     /// As [`Desk::recv`]; [`Error::Closed`] when the log is closed.

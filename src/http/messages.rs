@@ -52,8 +52,8 @@ struct Sent {
 }
 
 /// When a command that did not get its turn is dropped.
-fn deadline() -> Option<Instant> {
-    Some(Instant::now() + COMMAND_TIMEOUT)
+fn deadline() -> Instant {
+    Instant::now() + COMMAND_TIMEOUT
 }
 
 /// The request's idempotency key for this call, if it has one.
@@ -94,7 +94,7 @@ async fn send(
     let from = caller.agent_or_operator("from", from.as_deref())?;
     let key =
         append::idempotency_key(&headers)?.map(|key| send_key(caller.actor(), key, (&from, &to, &body)));
-    let sent = door.desk()?.broker().send(&from, &to, &body, key, deadline()).await?;
+    let sent = door.desk()?.broker().send(&from, &to, &body, key, Some(deadline())).await?;
     let mut response = command::answer(&Sent { id: sent.answer });
     *response.status_mut() = if sent.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(response)
@@ -201,7 +201,7 @@ async fn wait_for(
     let until = tokio::time::Instant::now() + wait;
     let mut bell = broker.listen(&recv.recipient);
     loop {
-        let messages = broker.recv(recv, deadline()).await?;
+        let messages = broker.recv(recv, Some(deadline())).await?;
         if !messages.is_empty() || wait.is_zero() {
             return Ok(messages);
         }
@@ -261,7 +261,7 @@ async fn ack(
     let id = command::id(id)?;
     body::read::<Nothing>(&headers, body).await?;
     let key = key(&caller, &headers, "ack", &id)?;
-    touch(&door, &caller, |broker, whose| broker.ack(id, whose, key.clone(), deadline())).await?;
+    touch(&door, &caller, |broker, whose| broker.ack(id, whose, key.clone(), Some(deadline()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -296,7 +296,8 @@ async fn renew(
     let asked: RenewBody = body::read(&headers, body).await?;
     let lease_ms = asked.lease_seconds.map_or(MESSAGE_LEASE_MS, seconds);
     let key = key(&caller, &headers, "renew", &(id, &asked))?;
-    touch(&door, &caller, |broker, whose| broker.renew(id, whose, lease_ms, key.clone(), deadline())).await?;
+    touch(&door, &caller, |broker, whose| broker.renew(id, whose, lease_ms, key.clone(), Some(deadline())))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -326,6 +327,6 @@ async fn requeue(
     let name = inbox(&caller, name)?;
     body::read::<Nothing>(&headers, body).await?;
     let key = key(&caller, &headers, "requeue", &name)?;
-    let requeued = door.desk()?.broker().requeue(&name, key, deadline()).await?;
+    let requeued = door.desk()?.broker().requeue(&name, key, Some(deadline())).await?;
     Ok(command::answer(&Requeued { requeued: requeued.answer }))
 }

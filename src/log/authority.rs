@@ -35,8 +35,8 @@ pub(crate) enum Work {
     Intend(Intent),
 }
 
-/// A write of a tenant's own, in the same transaction, before the command's events; it goes back where the
-/// command is refused. It may run twice.
+/// A write of a tenant's own, in the same transaction, after the command's events; none where the command is
+/// refused. It may run twice.
 #[derive(Clone)]
 pub(crate) struct Also(pub(crate) Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>);
 

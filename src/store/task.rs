@@ -18,6 +18,7 @@ pub(crate) type Done<T> = Result<Result<T, Refusal>, Failure>;
 pub(crate) struct Task<T> {
     write: Box<dyn FnMut(&Turn<'_>) -> Done<T> + Send>,
     after: Box<dyn FnOnce(&T) + Send>,
+    unheard: Box<dyn FnOnce(T) + Send>,
     weight: usize,
     deadline: Option<Instant>,
     needs_caller: bool,
@@ -29,6 +30,7 @@ impl<T: Send + 'static> Task<T> {
         Self {
             write: Box::new(write),
             after: Box::new(|_| {}),
+            unheard: Box::new(drop),
             weight: 128,
             deadline: None,
             needs_caller: false,
@@ -38,6 +40,12 @@ impl<T: Send + 'static> Task<T> {
     /// Does this after the commit and before the answer, on the writer's thread: it has to be short.
     pub(crate) fn after(mut self, after: impl FnOnce(&T) + Send + 'static) -> Self {
         self.after = Box::new(after);
+        self
+    }
+
+    /// Does this with what was written where nobody waits for the answer any more, on the writer's thread.
+    pub(crate) fn unheard(mut self, unheard: impl FnOnce(T) + Send + 'static) -> Self {
+        self.unheard = Box::new(unheard);
         self
     }
 
@@ -92,17 +100,19 @@ impl<T: Send + 'static> Job for Run<T> {
 
     fn answer(self: Box<Self>, outcome: Result<(), Error>) {
         let Self { task, done, answer } = *self;
+        let Task { after, unheard, .. } = task;
         let done = match (outcome, done) {
             (Ok(()), Some(Ok(done))) => {
-                (task.after)(&done);
+                after(&done);
                 Ok(done)
             }
             (Ok(()), Some(Err(refusal))) => Err(refusal.into()),
             (Ok(()), None) => Err(Error::Expired),
             (Err(error), _) => Err(error),
         };
-        // Nobody may be listening.
-        let _unheard = answer.send(done);
+        if let Err(Ok(done)) = answer.send(done) {
+            unheard(done);
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The process that is killed: it appends and follows, and says all it was told as it is told it.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::checker;
 use crate::dice::Dice;
+use crate::point::{arm, tell};
 use crate::work;
 
 /// What the parent wants of a child.
@@ -27,8 +27,6 @@ pub struct Orders {
 }
 
 pub const VARIABLE: &str = "HIVELOG_CRASH_CHILD";
-/// Marks a line for the parent: the test harness writes to stdout too.
-pub const MARK: &str = "@@ ";
 
 const PRODUCERS: u64 = 4;
 /// A child that nobody kills ends by itself.
@@ -52,34 +50,6 @@ impl Orders {
             death: (fields[4] != "-").then(|| (fields[4].into(), number(5))),
         }
     }
-}
-
-/// One write for each line, so that the parent has what was told before the kill.
-fn tell(line: std::fmt::Arguments<'_>) {
-    let line = format!("\n{MARK}{line}\n");
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).unwrap();
-    out.flush().unwrap();
-}
-
-fn die() -> ! {
-    let this = rustix::process::getpid();
-    rustix::process::kill_process(this, rustix::process::Signal::KILL).unwrap();
-    loop {
-        std::thread::park();
-    }
-}
-
-fn arm(point: &str, due: u64) {
-    let hits = AtomicU64::new(0);
-    let name = point.to_owned();
-    let strike = move || {
-        if hits.fetch_add(1, Ordering::SeqCst) + 1 == due {
-            tell(format_args!("K {name}"));
-            die();
-        }
-    };
-    fail::cfg_callback(point, strike).unwrap();
 }
 
 /// Does what the parent ordered, until it is killed.

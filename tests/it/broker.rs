@@ -5,6 +5,7 @@
 mod cli;
 #[cfg(feature = "server")]
 mod door;
+mod load;
 mod messages;
 mod peers;
 mod retention;

@@ -223,3 +223,30 @@ async fn a_log_that_is_only_read_takes_no_messages() {
     check_problem(&send(&server, json!({"from": "a", "to": "b", "body": ""})).await, 403, "read-only");
     check_problem(&post(&server, "/api/agents/b/recv").await, 403, "read-only");
 }
+
+#[tokio::test]
+async fn a_question_to_a_peer_comes_as_a_message() {
+    let server = Server::start().await;
+    let post_json =
+        async |path: &str, body: Value| server.call("POST", path, &[JSON], body.to_string().as_bytes()).await;
+    let asked = json!({"asker": "alice", "to": "bob", "question": "left?", "options": ["yes", "no"]});
+    let reply = post_json("/api/questions", asked).await;
+    assert_eq!((reply.status, reply.json()), (201, json!({"id": 1, "seq": null})));
+    let message = recv(&server, "/api/agents/bob/recv").await.remove(0);
+    assert_eq!((&message["question_id"], &message["body"]), (&json!(1), &json!("left?")));
+    let (row, reply) = tokio::join!(server.read("/api/questions/1?wait=20"), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        post_json("/api/questions/1/answer", json!({"selected": ["yes"]})).await
+    });
+    assert_eq!((reply.status, reply.json()), (200, json!({"seq": null})));
+    assert_eq!(
+        (&row["outcome"], &row["answer"], &row["to"]),
+        (&json!("answered"), &json!("yes"), &json!("bob"))
+    );
+    assert_eq!((&row["answerer"], &row["cancelled"]), (&json!("bob"), &json!(false)));
+    let late = post_json("/api/questions/1/cancel", json!({})).await;
+    check_problem(&late, 409, "conflict");
+    assert_eq!(late.json()["winner"]["answer"], "yes");
+    assert_eq!(post(&server, "/api/agents/bob/requeue").await.json()["requeued"], 0);
+    assert_eq!(server.log.tail().get(), 0, "never on the log");
+}

@@ -171,3 +171,32 @@ fn a_call_that_is_dropped_takes_nothing() {
     let id = send(&desk, "bob", "one");
     assert_eq!(told(&take(&desk, "bob", 1, LONG)), [(id, false)]);
 }
+
+#[test]
+fn what_was_handed_out_to_nobody_is_put_back() {
+    let log = Log::temp().unwrap();
+    let desk = desk(&log);
+    let mut put_back = 0;
+    for number in 0..100 {
+        let id = send(&desk, "bob", "x");
+        let asked = desk.recv("bob", Receive::default().lease(LONG));
+        // Its place in the order is taken; whether its turn comes before it is dropped is the writer's affair.
+        if number % 2 == 0 {
+            thread::yield_now();
+        }
+        drop(asked);
+        let got =
+            desk.recv_blocking("bob", Receive::default().lease(LONG), Duration::from_millis(100)).unwrap();
+        if let [delivery] = got.as_slice() {
+            assert_eq!(delivery.id, id);
+            put_back += usize::from(delivery.redelivered);
+            desk.ack("bob", id).wait().unwrap();
+        } else {
+            // The answer was in the receipt when that was dropped: it comes back when its lease ends.
+            assert_eq!(desk.requeue("bob").wait(), Ok(1));
+            take(&desk, "bob", 1, LONG);
+            desk.ack("bob", id).wait().unwrap();
+        }
+    }
+    println!("{put_back} of 100 were put back");
+}
