@@ -24,6 +24,10 @@ const SIGXFSZ: i32 = 25;
 const SHORT_TOKEN: usize = 20;
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "The first start writes the operator's token to PATH.token beside the file. With HIVELOG_TOKEN \
+                        set, that value is the operator's credential instead, and no file is written."
+)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     file: File,
