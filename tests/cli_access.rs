@@ -397,3 +397,18 @@ fn the_token_of_one_log_is_shown_to_no_other_server() {
     let heard = heard.join().expect("what was sent").to_lowercase();
     assert!(heard.starts_with("get /api/history") && !heard.contains("authorization"), "{heard}");
 }
+
+#[test]
+fn a_key_stands_for_the_same_event_by_every_way() {
+    let place = Place::new();
+    let ways = [&[][..], &["--no-auth"]];
+    for way in ways {
+        let server = Server::start(&place, way, &[]);
+        assert_eq!(place.told(&["append", EVENT, "--key", "once"]), "1", "{way:?}");
+        server.stop();
+        assert_eq!(place.told(&["append", EVENT, "--key", "once"]), "1", "{way:?}");
+    }
+    let _server = Server::start(&place, &[], &[]);
+    let other = place.told(&["token", "add", "--role", "admin", "--name", "other"]);
+    assert_eq!(place.told(&["append", EVENT, "--key", "once", "--token", &other]), "2");
+}
