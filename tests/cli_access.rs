@@ -189,6 +189,7 @@ fn a_lost_credential_is_replaced_on_the_file() {
     assert_eq!(listed.lines().count(), 1);
     assert!(listed.starts_with(r#"{"name":"rescue","roles":["operator","admin"],"created_at":"#), "{listed}");
     server.stop();
+    place.run(&["token", "add", "--role", "read", "--name", "rescue"]).assert().code(4).stdout("");
     place.run(&["token", "revoke", "rescue"]).assert().success();
     place.run(&["token", "revoke", "rescue"]).assert().code(3);
     assert_eq!(place.told(&["token", "list"]), "");
@@ -206,7 +207,7 @@ fn tokens_are_handed_out_through_the_server() {
     place.run(&["append", EVENT, "--token", &reader]).assert().code(1).stdout("");
     place.run(&["token", "list", "--token", &reader]).assert().code(1).stdout("");
     assert!(place.told(&["history"]).contains("alice"));
-    place.run(&["token", "add", "--role", "read", "--name", "alice"]).assert().code(4);
+    place.run(&["token", "add", "--role", "read", "--name", "alice"]).assert().code(4).stdout("");
     for wrong in [
         &["--name", "x"][..],
         &["--role", "read"],
@@ -395,4 +396,19 @@ fn the_token_of_one_log_is_shown_to_no_other_server() {
     place.run(&["history", "--url", &url]).assert().code(1);
     let heard = heard.join().expect("what was sent").to_lowercase();
     assert!(heard.starts_with("get /api/history") && !heard.contains("authorization"), "{heard}");
+}
+
+#[test]
+fn a_key_stands_for_the_same_event_by_every_way() {
+    let place = Place::new();
+    let ways = [&[][..], &["--no-auth"]];
+    for way in ways {
+        let server = Server::start(&place, way, &[]);
+        assert_eq!(place.told(&["append", EVENT, "--key", "once"]), "1", "{way:?}");
+        server.stop();
+        assert_eq!(place.told(&["append", EVENT, "--key", "once"]), "1", "{way:?}");
+    }
+    let _server = Server::start(&place, &[], &[]);
+    let other = place.told(&["token", "add", "--role", "admin", "--name", "other"]);
+    assert_eq!(place.told(&["append", EVENT, "--key", "once", "--token", &other]), "2");
 }

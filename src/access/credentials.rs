@@ -103,7 +103,7 @@ impl Credentials {
             let (name, token) = (Arc::clone(&name), token.clone());
             move |turn: &Turn<'_>| tables::add_token(turn.conn, &name, &token)
         };
-        self.write(write, move |()| inner.state().add_token(name, token)).await?;
+        self.write_secret(write, move |()| inner.state().add_token(name, token)).await?;
         Ok(secret)
     }
 
@@ -247,7 +247,7 @@ impl Credentials {
             }
         };
         let written = self
-            .write(insert, move |()| {
+            .write_secret(insert, move |()| {
                 let mut state = inner.state();
                 for hash in &over {
                     state.sessions.remove(hash);
@@ -295,7 +295,7 @@ impl Credentials {
             move |turn: &Turn<'_>| tables::add_code(turn.conn, (&holder, &token_hash), (&hash, &made), &over)
         };
         let written = self
-            .write(insert, move |()| {
+            .write_secret(insert, move |()| {
                 let mut state = inner.state();
                 for hash in &over {
                     state.codes.remove(hash);
@@ -365,12 +365,18 @@ impl Credentials {
         write: impl FnMut(&Turn<'_>) -> Done<T> + Send + 'static,
         after: impl FnOnce(&T) + Send + 'static,
     ) -> Result<T, Error> {
-        // A secret that nobody waits for any more could never be told.
-        let task = Task::new(write)
-            .after(after)
-            .deadline(Some(Instant::now() + COMMAND_TIMEOUT))
-            .only_while_awaited();
+        let task = Task::new(write).after(after).deadline(Some(Instant::now() + COMMAND_TIMEOUT));
         self.inner.store.write(task).await
+    }
+
+    /// Writes a secret, unless nobody waits for it any more: it could never be told.
+    pub(super) async fn write_secret(
+        &self,
+        write: impl FnMut(&Turn<'_>) -> Done<()> + Send + 'static,
+        after: impl FnOnce(&()) + Send + 'static,
+    ) -> Result<(), Error> {
+        let task = Task::new(write).after(after).deadline(Some(Instant::now() + COMMAND_TIMEOUT));
+        self.inner.store.write(task.only_while_awaited()).await
     }
 }
 

@@ -50,7 +50,7 @@ impl Credentials {
             meta::set_integer(turn.conn, MADE, 1)?;
             Ok(Ok(()))
         };
-        self.write(write, move |()| inner.state().add_token(OPERATOR.into(), kept)).await?;
+        self.write_secret(write, move |()| inner.state().add_token(OPERATOR.into(), kept)).await?;
         Ok(Some(path))
     }
 }

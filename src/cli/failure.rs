@@ -73,6 +73,14 @@ impl Failure {
         self
     }
 
+    /// The same failure, where stdout is kept for something else than the one who was first.
+    pub(crate) fn without_winner(self) -> Self {
+        if let Self::Said { code, text, .. } = self {
+            return Self::Said { code, text, winner: None };
+        }
+        self
+    }
+
     /// What a file that is no export, or a bad line of one, ends with: the input is wrong, not the call.
     pub(crate) fn of_input(error: Error) -> Self {
         if let Error::Refused(refusal) = error {

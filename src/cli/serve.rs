@@ -20,7 +20,14 @@ use crate::{Desk, Durability, Log, Options};
 /// The signal of a write past the file size limit; its default is to kill the process.
 const SIGXFSZ: i32 = 25;
 
+/// Characters below which a credential of the environment is called short: 20 random ones are 96 bits or more.
+const SHORT_TOKEN: usize = 20;
+
 #[derive(Args, Debug)]
+#[command(
+    after_help = "The first start writes the operator's token to PATH.token beside the file. With HIVELOG_TOKEN \
+                        set, that value is the operator's credential instead, and no file is written."
+)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     file: File,
@@ -35,7 +42,7 @@ pub(crate) struct ServeArgs {
     /// Ask nobody for a credential; only on a loopback address
     #[arg(long, conflicts_with_all = ["public_urls", "insecure_http", "connections_per_token"])]
     no_auth: bool,
-    /// A URL under which the log is reached through a proxy; may be given again
+    /// A URL under which the log is reached from elsewhere, as https through a proxy; may be given again
     #[arg(long = "public-url", value_name = "URL")]
     public_urls: Vec<String>,
     /// Let an agent answer another agent's question for the operator
@@ -126,9 +133,14 @@ impl ServeArgs {
     /// Sees to it that somebody can come in; says where the credential is.
     async fn first_credential(&self, log: &Log) -> Result<(), Failure> {
         let desk = Desk::of(log)?;
-        if let Some(token) = std::env::var("HIVELOG_TOKEN").ok().filter(|token| !token.is_empty()) {
-            desk.credentials().set_operator(&token)?;
+        if let Some(token) = std::env::var_os("HIVELOG_TOKEN").filter(|token| !token.is_empty()) {
+            // What is no text is refused there with everything else that is no credential.
+            let token = token.to_str().unwrap_or_default();
+            desk.credentials().set_operator(token)?;
             tracing::info!("the operator's credential is the one of HIVELOG_TOKEN");
+            if token.len() < SHORT_TOKEN {
+                tracing::warn!("HIVELOG_TOKEN is short: nothing slows down who tries to guess it");
+            }
         } else if let Some(path) = desk.credentials().write_first_token(log.path()).await? {
             tracing::info!(path = %path.display(), "the operator's token was written");
         }

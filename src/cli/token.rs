@@ -97,18 +97,26 @@ fn credentials(log: &Log) -> Result<Credentials, Failure> {
 }
 
 fn add(args: &AddArgs) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Made {
-        token: String,
-    }
     let expires_at = match &args.expires {
         Some(text) => Some(parse_time("expires", text)?.div_euclid(1_000)),
         None => None,
     };
-    let token = match args.place.writer()? {
+    let mut out = Output::stdout(Form::HUMAN);
+    out.text(made(args, expires_at).map_err(Failure::without_winner)?)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The secret of the new token.
+fn made(args: &AddArgs, expires_at: Option<i64>) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Made {
+        token: String,
+    }
+    match args.place.writer()? {
         Writer::File(log) => {
-            let added = credentials(&log)?;
-            futures_executor::block_on(added.add(&args.name, &args.roles, expires_at))?
+            let credentials = credentials(&log)?;
+            Ok(futures_executor::block_on(credentials.add(&args.name, &args.roles, expires_at))?)
         }
         Writer::Server(client) => {
             let roles: Vec<&str> = args.roles.iter().map(|role| role.as_str()).collect();
@@ -118,13 +126,9 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
             }
             let answer = call(&client, Method::POST, "/api/tokens", Some(wanted.to_string()))?;
             let made: Made = serde_json::from_slice(&answer).map_err(|error| client::not_ours(&error))?;
-            made.token
+            Ok(made.token)
         }
-    };
-    let mut out = Output::stdout(Form::HUMAN);
-    out.text(token)?;
-    out.flush()?;
-    Ok(())
+    }
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 
+use crate::access::Role;
 use crate::access::pass::Place;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
@@ -33,7 +34,12 @@ pub(super) fn admit(door: &Door, request: &Request) -> Result<Caller, Problem> {
     if writes {
         check_form(request)?;
     }
-    Ok(identify(door, request.headers(), writes))
+    let caller = identify(door, request.headers(), writes);
+    // Each handler asks for its roles. Before any of them reads a query or a body, this holds for all.
+    if request.uri().path().starts_with("/api/") {
+        caller.needs(&Role::ALL)?;
+    }
+    Ok(caller)
 }
 
 fn check_host<'a>(access: &Access, request: &'a Request) -> Result<&'a str, Problem> {

@@ -91,9 +91,10 @@ impl Caller {
         }
     }
 
-    /// Whose idempotency keys the request's are.
+    /// Whose idempotency keys the request's are. The operator's are those of whoever writes the file without a
+    /// server, or through one that asks nobody: `hivelog append --key` repeated by another way is stored once.
     pub(super) fn actor(&self) -> &str {
-        self.name().unwrap_or_default()
+        self.name().filter(|name| *name != OPERATOR).unwrap_or_default()
     }
 
     /// The agent that acts: the credential's own name, or where nobody is asked the one that the body gives

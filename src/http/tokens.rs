@@ -73,6 +73,7 @@ async fn add(
     let roles: Result<Vec<Role>, String> = wanted.roles.iter().map(|role| role.parse()).collect();
     let roles = roles.map_err(|detail| Refusal::invalid("roles", detail))?;
     let token = door.credentials()?.add(&wanted.name, &roles, wanted.expires_at).await?;
+    tracing::info!(name = wanted.name, roles = ?roles, by = caller.name(), "a token was made");
     Ok((StatusCode::CREATED, axum::Json(Made { token })).into_response())
 }
 
@@ -110,5 +111,6 @@ async fn revoke(
     let key = idempotency_key(&headers)?;
     let key = key.map(|key| Key::new(caller.actor(), key, "DELETE /api/tokens", &name));
     door.credentials()?.revoke_once(&name, key).await?;
+    tracing::info!(name, by = caller.name(), "a token was taken back");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -105,3 +105,26 @@ async fn a_prefix_hides_no_call_from_the_guard() {
     check_problem(&server.post(&text, r#"{"kind":"test.note"}"#).await, 415, "media-type");
     assert_eq!(server.head().await, 0);
 }
+
+#[tokio::test]
+async fn a_host_may_ask_for_credentials_too() {
+    let log = Log::temp().expect("a log");
+    let credentials = hivelog::Desk::of(&log).expect("a desk").credentials().clone();
+    let app = Router::new().nest("/some/prefix", router(log.clone(), Access::credentials()));
+    let server = Server::embedded(log, app, "/some/prefix").await;
+    check_problem(&server.get("/api/state").await, 401, "unauthorized");
+    let token = credentials.add("dash", &[hivelog::Role::Read], None).await.expect("a token");
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str())];
+    assert_eq!(server.call("GET", "/api/state", &headers, b"").await.status, 200);
+    let mut stream = Stream::open(&server, "", &headers).await;
+    stream.until("hello").await;
+    credentials.revoke("dash").await.expect("revoked");
+    while stream.try_next().await.is_some() {}
+    check_problem(&server.call("GET", "/api/state", &headers, b"").await, 401, "unauthorized");
+    // A log that was only opened to be read has no credentials to show.
+    let read_only = Log::open_read_only(server.log.path()).expect("a log");
+    let app = Router::new().nest("/some/prefix", router(read_only.clone(), Access::credentials()));
+    let server = Server::embedded(read_only, app, "/some/prefix").await;
+    check_problem(&server.get("/api/state").await, 401, "unauthorized");
+}

@@ -196,6 +196,27 @@ async fn every_route_knows_every_caller() {
 }
 
 #[tokio::test]
+async fn nothing_is_looked_at_before_the_credential() {
+    let house = House::new().await;
+    for (method, path, body) in [
+        ("GET", "/api/history?limit=none&unknown=1", ""),
+        ("GET", "/api/stream?after=", ""),
+        ("GET", "/api/history/none", ""),
+        ("POST", "/api/events", "{"),
+        ("POST", "/api/tokens?unknown=1", "{"),
+        ("GET", "/api/nothing", ""),
+        ("PUT", "/api/state", "{}"),
+        ("DELETE", "/api/tokens/..", ""),
+    ] {
+        let json = [("Content-Type", "application/json"), ("Idempotency-Key", "")];
+        check_problem(&house.ask(method, path, &json, body).await, 401, "unauthorized");
+    }
+    // Not even a body that does not come.
+    let late = [("Content-Type", "application/json"), ("Content-Length", "1000000")];
+    check_problem(&house.ask("POST", "/api/events", &late, "").await, 401, "unauthorized");
+}
+
+#[tokio::test]
 async fn health_is_told_to_all_and_its_reasons_to_some() {
     let (house, tokens) = house().await;
     for (caller, token) in CALLERS.iter().zip(&tokens) {

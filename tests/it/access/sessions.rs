@@ -214,3 +214,37 @@ async fn a_new_sign_in_needs_nothing_of_the_old_one() {
     assert_eq!(reply.status, 200);
     assert_ne!(cookie_of(&reply), cookie);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_in_while_the_token_is_taken_back_is_not_in() {
+    let house = House::new().await;
+    let (mut refused, mut ended) = (0, 0);
+    for round in 0..60 {
+        let token = house.token("ops", &[Role::Operator]).await;
+        let body = json!({ "token": token }).to_string();
+        let headers = [JSON];
+        let calls = (0..8).map(|_| house.ask("POST", "/session", &headers, &body));
+        let take_back = async {
+            tokio::time::sleep(std::time::Duration::from_micros(round * 250)).await;
+            house.credentials.revoke("ops").await.expect("revoked");
+            // Another one of that name, for which nobody signed in.
+            house.token("ops", &[Role::Operator]).await
+        };
+        let (replies, _) = tokio::join!(futures_util::future::join_all(calls), take_back);
+        for reply in replies {
+            if reply.status == 401 {
+                refused += 1;
+                continue;
+            }
+            ended += 1;
+            let cookie = cookie_of(&reply);
+            check_problem(
+                &house.ask("GET", "/session", &[("Cookie", &cookie)], "").await,
+                401,
+                "unauthorized",
+            );
+        }
+        house.credentials.revoke("ops").await.expect("revoked");
+    }
+    assert!(refused > 0 && ended > 0, "{refused} refused, {ended} ended: there was no race");
+}
