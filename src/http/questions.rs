@@ -128,7 +128,7 @@ async fn answer(
     caller.needs(&[Role::Operator, Role::Agent])?;
     let id = command::id(id)?;
     let AnswerBody { answer, selected, answerer } = body::read(&headers, body).await?;
-    let answerer = caller.answerer(answerer.as_deref())?;
+    let answerer = caller.answerer("answerer", answerer.as_deref())?;
     let (asker, _) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
     if answerer != OPERATOR && caller.name().is_some() {
         if asker == answerer {
@@ -172,7 +172,7 @@ async fn cancel(
     caller.needs(&[Role::Operator, Role::Agent])?;
     let id = command::id(id)?;
     let CancelBody { by } = body::read(&headers, body).await?;
-    let by = caller.answerer(by.as_deref())?;
+    let by = caller.answerer("by", by.as_deref())?;
     let (asker, _) = look(&door, id).await?.ok_or_else(Problem::not_found)?;
     if by != OPERATOR && by != asker {
         return Err(Problem::not_found());
