@@ -10,5 +10,6 @@ mod openapi;
 mod questions;
 mod shapes;
 mod state;
+mod strings;
 mod transients;
 mod walk;
