@@ -1,6 +1,7 @@
 //! The payloads of the fixed kinds: their fields in the order of the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Refusal;
 use crate::event::TTL_WATCHDOG;
@@ -21,6 +22,37 @@ pub(crate) trait Payload: Serialize + for<'de> Deserialize<'de> {
     fn absent(&self, _field: &str) -> &'static str {
         "null"
     }
+}
+
+/// A closed list of words. On the wire each is a string and nothing else: derived, it would be read from
+/// `{"approved":null}` too, and an event keeps the text that it was read from.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// The word on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                match String::deserialize(deserializer)?.as_str() {
+                    $($word => Ok(Self::$variant),)*
+                    other => Err(D::Error::unknown_variant(other, &[$($word),*])),
+                }
+            }
+        }
+    };
 }
 
 /// A message between agents, or between an agent and the operator.
@@ -87,27 +119,15 @@ impl Payload for ApprovalAdded {
     }
 }
 
-/// How an approval ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ApprovalStatus {
-    /// Granted.
-    Approved,
-    /// Refused.
-    Denied,
-    /// Granted, but what was asked could not be carried out.
-    Failed,
-}
-
-impl ApprovalStatus {
-    /// The word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-        }
+words! {
+    /// How an approval ended.
+    ApprovalStatus {
+        /// Granted.
+        Approved = "approved",
+        /// Refused.
+        Denied = "denied",
+        /// Granted, but what was asked could not be carried out.
+        Failed = "failed",
     }
 }
 
@@ -190,29 +210,19 @@ impl Payload for QuestionAdded {
     }
 }
 
-/// How a question ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QuestionOutcome {
-    /// Somebody answered.
-    Answered,
-    /// It was taken back.
-    Cancelled,
-    /// Its deadline passed.
-    Expired,
+words! {
+    /// How a question ended.
+    QuestionOutcome {
+        /// Somebody answered.
+        Answered = "answered",
+        /// It was taken back.
+        Cancelled = "cancelled",
+        /// Its deadline passed.
+        Expired = "expired",
+    }
 }
 
 impl QuestionOutcome {
-    /// The word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-
     const fn json(self) -> &'static str {
         match self {
             Self::Answered => "\"answered\"",
@@ -313,36 +323,21 @@ impl Payload for QuestionResolved {
     }
 }
 
-/// A lifecycle action in progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TransientKind {
-    /// Being created.
-    Spawning,
-    /// Coming up.
-    Starting,
-    /// Going down.
-    Stopping,
-    /// Going down to come up again.
-    Restarting,
-    /// Being built anew.
-    Rebuilding,
-    /// Being removed.
-    Destroying,
-}
-
-impl TransientKind {
-    /// The word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Spawning => "spawning",
-            Self::Starting => "starting",
-            Self::Stopping => "stopping",
-            Self::Restarting => "restarting",
-            Self::Rebuilding => "rebuilding",
-            Self::Destroying => "destroying",
-        }
+words! {
+    /// A lifecycle action in progress.
+    TransientKind {
+        /// Being created.
+        Spawning = "spawning",
+        /// Coming up.
+        Starting = "starting",
+        /// Going down.
+        Stopping = "stopping",
+        /// Going down to come up again.
+        Restarting = "restarting",
+        /// Being built anew.
+        Rebuilding = "rebuilding",
+        /// Being removed.
+        Destroying = "destroying",
     }
 }
 
@@ -374,19 +369,20 @@ impl Payload for TransientSet {
     }
 }
 
-/// Why a lifecycle action ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClearReason {
-    /// It was carried out.
-    #[default]
-    Done,
-    /// It failed.
-    Failed,
-    /// Nobody renewed its lease.
-    LeaseExpired,
-    /// The process that had set it is gone.
-    Restart,
+words! {
+    /// Why a lifecycle action ended.
+    #[derive(Default)]
+    ClearReason {
+        /// It was carried out.
+        #[default]
+        Done = "done",
+        /// It failed.
+        Failed = "failed",
+        /// Nobody renewed its lease.
+        LeaseExpired = "lease_expired",
+        /// The process that had set it is gone.
+        Restart = "restart",
+    }
 }
 
 /// The end of a lifecycle action.

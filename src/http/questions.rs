@@ -134,7 +134,7 @@ async fn answer(
             return Ok(command::answer(&Done { seq: None }));
         }
     };
-    let answerer = caller.answerer(answerer.as_deref())?;
+    let answerer = caller.answerer("answerer", answerer.as_deref())?;
     if answerer != OPERATOR && caller.name().is_some() {
         if asker == answerer {
             return Err(forbidden("nobody answers a question of their own"));
@@ -184,7 +184,7 @@ async fn cancel(
             return Ok(command::answer(&Done { seq: None }));
         }
     };
-    let by = caller.answerer(by.as_deref())?;
+    let by = caller.answerer("by", by.as_deref())?;
     if by != OPERATOR && by != asker {
         return Err(Problem::not_found());
     }

@@ -46,12 +46,12 @@ impl Caller {
         }
     }
 
-    /// Who answers a question: the operator as such, an agent by its name.
-    pub(super) fn answerer(&self, given: Option<&str>) -> Result<String, Problem> {
+    /// Who answers a question or takes it back: the operator as such, an agent by its name.
+    pub(super) fn answerer(&self, field: &str, given: Option<&str>) -> Result<String, Problem> {
         if self.name().is_none() && given.is_none() {
             return Ok(OPERATOR.into());
         }
-        self.agent_or_operator("answerer", given)
+        self.agent_or_operator(field, given)
     }
 }
 

@@ -190,9 +190,7 @@ fn carry_out(
     if let Some((actor, key)) = key {
         let seq = seqs.first().copied().unwrap_or_default();
         keys::insert(turn.conn, (actor, key), Known { content_hash, first: seq, last: seq }, turn.now_ms)?;
-        if let Some(id) = id {
-            keys::set_answer(turn.conn, actor, key, &id)?;
-        }
+        keys::set_answer(turn.conn, actor, key, &id)?;
     }
     Ok(Ok(Appended { new: seqs.len(), seqs, id }))
 }

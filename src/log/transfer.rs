@@ -16,7 +16,7 @@ use crate::log::local::hash;
 use crate::row::{Builder, Style};
 use crate::seq::{LogId, Seq};
 use crate::store::inspect::Bracket;
-use crate::store::keys::{self, Known};
+use crate::store::keys::{self, Kept, Known};
 use crate::store::open::{self, Durability};
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, NewRow, Stretch};
@@ -48,13 +48,15 @@ struct KeyOfMany {
     first_seq: i64,
     last_seq: i64,
     recorded_at_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
 }
 
 /// How far an export or an import got: events done, and events in all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl Log {
-    /// Writes the log as lines: a header, every event with its key, the keys of batches. Blocks for as
+    /// Writes the log as lines: a header, every event with its key, the keys of batches and commands. Blocks for as
     /// long as that takes; appends go on meanwhile, and what they add is not in it.
     ///
     /// # Errors
@@ -126,13 +128,14 @@ fn chunk(conn: &Connection, after: Seq, head: Seq) -> Result<(bytes::Bytes, u64,
 
 fn keys_of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<KeyOfMany>> {
     let found = keys::of_many(conn, head)?;
-    let line = |(actor, key, known, recorded_at_ms): (String, String, Known, i64)| KeyOfMany {
+    let line = |Kept { actor, key, known, recorded_at_ms, answer }: Kept| KeyOfMany {
         actor,
         key,
         content_hash: hex(&known.content_hash),
         first_seq: known.first.get(),
         last_seq: known.last.get(),
         recorded_at_ms,
+        answer,
     };
     Ok(found.into_iter().map(line).collect())
 }
@@ -364,8 +367,12 @@ impl Intake<'_> {
             Known { content_hash, first: Seq::clamped(line.first_seq), last: Seq::clamped(line.last_seq) };
         let is_there = keys::find(self.conn, &line.actor, &line.key).map_err(|error| reading(&error))?;
         if is_there.is_none() {
-            keys::insert(self.conn, (&line.actor, &line.key), known, line.recorded_at_ms)
-                .map_err(|error| reading(&error))?;
+            let failed = |error: rusqlite::Error| reading(&error);
+            let KeyOfMany { actor, key, recorded_at_ms, answer, .. } = line;
+            keys::insert(self.conn, (actor, key), known, *recorded_at_ms).map_err(failed)?;
+            if let Some(answer) = answer {
+                keys::set_answer_text(self.conn, actor, key, answer).map_err(failed)?;
+            }
         }
         Ok(())
     }

@@ -92,7 +92,11 @@ pub(crate) fn set_answer(
     key: &str,
     answer: &impl Serialize,
 ) -> rusqlite::Result<()> {
-    let text = serde_json::to_string(answer).unwrap_or_default();
+    set_answer_text(conn, actor, key, &serde_json::to_string(answer).unwrap_or_default())
+}
+
+/// The same for an answer that was kept before.
+pub(crate) fn set_answer_text(conn: &Connection, actor: &str, key: &str, text: &str) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE keys SET answer = ?3 WHERE actor = ?1 AND key = ?2")?
         .execute((actor, key, text))?;
     Ok(())
@@ -131,21 +135,33 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// The key of one event alone, given by nobody in particular: what an export can tell in the event's
-/// own envelope.
+/// The key of one appended event alone, given by nobody in particular: what an export can tell in the
+/// event's own envelope. The key of a command stands for what was asked, not for the event; it has an answer.
 pub(crate) fn of_one(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<String>> {
-    conn.prepare_cached("SELECT key FROM keys WHERE first_seq = ?1 AND last_seq = ?1 AND actor = ''")?
-        .query_row([seq.get()], |row| row.get(0))
-        .optional()
+    conn.prepare_cached(
+        "SELECT key FROM keys WHERE first_seq = ?1 AND last_seq = ?1 AND actor = '' AND answer IS NULL",
+    )?
+    .query_row([seq.get()], |row| row.get(0))
+    .optional()
 }
 
-/// All other keys of events up to a head: actor, key, what it stands for, when it was given.
-pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<(String, String, Known, i64)>> {
-    let mut statement = conn.prepare(
-        "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms FROM keys
-         WHERE last_seq <= ?1 AND first_seq > 0 AND (first_seq <> last_seq OR actor <> '') ORDER BY first_seq, actor, key",
-    )?;
+/// A key beside the events, as an export tells it.
+pub(crate) struct Kept {
+    pub(crate) actor: String,
+    pub(crate) key: String,
+    pub(crate) known: Known,
+    pub(crate) recorded_at_ms: i64,
+    pub(crate) answer: Option<String>,
+}
 
+/// All other keys of events up to a head.
+pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement = conn.prepare(
+        "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms, answer FROM keys
+         WHERE last_seq <= ?1 AND first_seq > 0
+           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL)
+         ORDER BY first_seq, actor, key",
+    )?;
     statement
         .query_map([head.get()], |row| {
             let known = Known {
@@ -153,7 +169,8 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<(Str
                 first: Seq::clamped(row.get(3)?),
                 last: Seq::clamped(row.get(4)?),
             };
-            Ok((row.get(0)?, row.get(1)?, known, row.get(5)?))
+            let (actor, key) = (row.get(0)?, row.get(1)?);
+            Ok(Kept { actor, key, known, recorded_at_ms: row.get(5)?, answer: row.get(6)? })
         })?
         .collect()
 }

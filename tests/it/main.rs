@@ -39,6 +39,9 @@ mod http;
 #[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
+#[path = "../nasty/mod.rs"]
+mod nasty;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod sse;

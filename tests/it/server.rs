@@ -64,6 +64,14 @@ impl Server {
         begin.elapsed()
     }
 
+    /// Stops the server and closes the log, so that the file can be opened again.
+    pub async fn close(self) -> Duration {
+        let log = self.log.clone();
+        let took = self.stop().await;
+        log.close();
+        took
+    }
+
     pub fn bytes(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         request(method, &format!("{}{path}", self.prefix), headers, body)
     }
@@ -86,6 +94,25 @@ impl Server {
 
     pub async fn post(&self, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
         self.call("POST", "/api/events", headers, body.as_ref()).await
+    }
+
+    /// Makes a call with a JSON body.
+    pub async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.call(method, path, &[JSON], body.to_string().as_bytes()).await
+    }
+
+    /// The same under an idempotency key.
+    pub async fn send_under(&self, key: &str, method: &str, path: &str, body: &Value) -> Reply {
+        let headers = [JSON, ("Idempotency-Key", key)];
+        self.call(method, path, &headers, body.to_string().as_bytes()).await
+    }
+
+    /// A call that has to go well, and the answer to it.
+    pub async fn done(&self, method: &str, path: &str, body: &Value) -> Value {
+        let reply = self.send(method, path, body).await;
+        assert!(matches!(reply.status, 200 | 201), "{method} {path}: {}", reply.text());
+        assert_eq!(reply.header("content-type"), Some("application/json"), "{method} {path}");
+        reply.json()
     }
 
     /// Appends one event, an array, or nothing but lines.

@@ -37,10 +37,8 @@ impl Ask {
         if self.options.len() > OPTIONS_MAX {
             return Err(Refusal::invalid("options", format!("has more than {OPTIONS_MAX} options")));
         }
-        for (index, option) in self.options.iter().enumerate() {
-            if option.is_empty() || self.options.iter().take(index).any(|other| other == option) {
-                return Err(Refusal::invalid("options", "has an empty option, or one twice"));
-            }
+        if self.options.iter().any(String::is_empty) || has_one_twice(&self.options) {
+            return Err(Refusal::invalid("options", "has an empty option, or one twice"));
         }
         match (self.deadline_at, self.ttl_seconds) {
             (Some(_), Some(_)) => Err(Refusal::invalid("ttl_seconds", "is given beside `deadline_at`")),
@@ -77,6 +75,11 @@ impl Ask {
     }
 }
 
+fn has_one_twice(texts: &[String]) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    !texts.iter().all(|text| seen.insert(text))
+}
+
 /// An answer, in words or by choosing options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
@@ -91,13 +94,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Refuses an answer that says nothing, or two things.
+    /// Refuses an answer that says nothing, or two things, or one thing twice.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         match (&self.answer, &self.selected) {
             (Some(_), Some(_)) => Err(Refusal::invalid("selected", "is given beside `answer`")),
             (None, None) => Err(Refusal::invalid("answer", "is missing")),
             (Some(answer), None) if answer.is_empty() => Err(Refusal::invalid("answer", "is empty")),
             (None, Some(selected)) if selected.is_empty() => Err(Refusal::invalid("selected", "is empty")),
+            (None, Some(selected)) if has_one_twice(selected) => {
+                Err(Refusal::invalid("selected", "has an option twice"))
+            }
             _ => Ok(()),
         }
     }

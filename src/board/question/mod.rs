@@ -67,7 +67,7 @@ pub(super) fn decide(
     }
 }
 
-/// What is selected must have been offered, and is chosen once.
+/// What is selected must have been offered.
 fn check_selected(
     conn: &Connection,
     resolved: &QuestionResolved,
