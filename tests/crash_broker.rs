@@ -345,3 +345,43 @@ fn no_message_is_lost_or_mirrored_twice_when_killed_at_random_moments() {
     trial.check_that_it_saw_something(kills);
     trial.judge();
 }
+
+#[test]
+#[ignore = "it is the process of the test below: its writer panics"]
+fn poisoned_process() {
+    if std::env::var(VARIABLE).is_err() {
+        return;
+    }
+    let log = Log::temp().unwrap();
+    let desk = Desk::of(&log).unwrap();
+    let waiting = std::thread::spawn({
+        let desk = desk.clone();
+        move || desk.recv_blocking("bob", Receive::default(), Duration::from_secs(20))
+    });
+    let question = hivelog::Ask { asker: "alice".into(), question: "?".into(), ..hivelog::Ask::default() };
+    let asked = desk.ask_peer(question, "carol").wait().unwrap().id;
+    std::thread::sleep(Duration::from_millis(20));
+    fail::cfg("broker.send", "panic").unwrap();
+    let sent = desk.send("alice", "zoe", "x").wait();
+    assert!(matches!(sent, Err(hivelog::Error::Poisoned(_))), "{sent:?}");
+    // Nobody will ever ring for it, so the keeper does.
+    let waited = waiting.join().unwrap();
+    assert!(matches!(waited, Err(hivelog::Error::Poisoned(_))), "{waited:?}");
+    // Reads go on.
+    assert_eq!(desk.peer_question(asked).unwrap().outcome, "open");
+    let begin = std::time::Instant::now();
+    log.close();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    println!("{MARK}poisoned");
+}
+
+#[test]
+fn who_waits_learns_that_the_log_takes_nothing_more() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "poisoned_process", "--nocapture"])
+        .env(VARIABLE, "-")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains(&format!("{MARK}poisoned")), "{output:?}");
+}
