@@ -1,5 +1,5 @@
-//! Random steps against a plain list: appends good and bad, batches, keys, restarts, history,
-//! snapshots, live reads, under a clock that also goes back.
+//! Random steps against a plain list: appends good and bad, batches, keys, the commands of a desk, restarts,
+//! history, snapshots, live reads, under a clock that also goes back.
 //!
 //! proptest makes a failing run small and keeps it in `model.regressions`; `PROPTEST_CASES` makes
 //! more runs.
@@ -8,12 +8,14 @@
 mod board;
 #[path = "model/plain.rs"]
 mod plain;
+#[path = "model/wish.rs"]
+mod wish;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use hivelog::{
-    BlockingFollower, Command, Draft, Error, Filter, Followed, Log, Options, Order, Range, Refusal,
+    BlockingFollower, Command, Desk, Draft, Error, Filter, Followed, Log, Options, Order, Range, Refusal,
     ResetReason, Seq,
 };
 use proptest::prelude::*;
@@ -21,11 +23,13 @@ use serde_json::Value;
 
 use board::Board;
 use plain::{No, Plain, Row, SHAPES, Spec, WHO};
+use wish::{Wish, wish};
 
 #[derive(Clone, Debug)]
 enum Step {
     Append { spec: Spec, by_command: bool },
     Batch { specs: Vec<Spec>, key: Option<u8> },
+    Wish(Wish),
     Reopen,
     Clock(i64),
     Read(Question),
@@ -108,6 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
     let key = || prop::option::weighted(0.4, 0..6u8);
     prop_oneof![
         14 => (spec(), any::<bool>()).prop_map(|(spec, by_command)| Step::Append { spec, by_command }),
+        10 => wish().prop_map(Step::Wish),
         4 => (batch, key()).prop_map(|(specs, key)| Step::Batch { specs, key }),
         1 => Just(Step::Reopen),
         3 => (-5..6i64).prop_map(Step::Clock),
@@ -136,6 +141,7 @@ struct Pair {
     folder: tempfile::TempDir,
     clock: Arc<AtomicI64>,
     log: Log,
+    desk: Desk,
     live: BlockingFollower,
     model: Plain,
 }
@@ -154,22 +160,19 @@ impl Pair {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicI64::new(BEGIN_MS));
         let (log, live) = open(&folder, &clock, 0);
-        Self { folder, clock, log, live, model: Plain::default() }
+        let desk = Desk::of(&log).unwrap();
+        Self { folder, clock, log, desk, live, model: Plain::default() }
     }
 
     fn take(&mut self, step: &Step) {
         match step {
             Step::Append { spec, by_command } => self.append(std::slice::from_ref(spec), None, !by_command),
             Step::Batch { specs, key } => self.append(specs, *key, false),
+            Step::Wish(wish) => self.wish(wish),
             Step::Clock(by) => {
                 self.clock.fetch_add(*by, Ordering::SeqCst);
             }
-            Step::Reopen => {
-                self.log.close();
-                assert_eq!(self.live.next(), None, "a closed log ends its followers");
-                let (log, live) = open(&self.folder, &self.clock, self.model.head());
-                (self.log, self.live) = (log, live);
-            }
+            Step::Reopen => self.reopen(),
             Step::Read(question) => self.read(question),
             Step::Walk { limit, wanted } => self.walk(*limit, wanted),
             Step::Snapshot => {
@@ -179,6 +182,44 @@ impl Pair {
             }
             Step::SnapshotAt { at, upto } => self.snapshot_at(*at, *upto),
             Step::Follow { after, wanted } => self.follow(*after, wanted),
+        }
+    }
+
+    /// The next desk ends what the last one held, in any order.
+    fn reopen(&mut self) {
+        self.log.close();
+        assert_eq!(self.live.next(), None, "a closed log ends its followers");
+        (self.log, self.live) = open(&self.folder, &self.clock, self.model.head());
+        self.desk = Desk::of(&self.log).unwrap();
+        let at_ms = self.model.time(self.clock.load(Ordering::SeqCst));
+        for _ in 0..self.model.held.len() {
+            let Some(Ok(Followed::Event(seen))) = self.live.next() else { panic!("nothing is cleared") };
+            let name = seen.decode::<Value>().unwrap()["name"].as_str().unwrap().to_owned();
+            assert!(self.model.held.contains(&name), "{name} was not held");
+            self.model.clear(at_ms, &name, "restart");
+            assert_eq!(text(&seen), self.model.rows.last().unwrap().line());
+        }
+        assert_eq!(self.log.tail().get(), self.model.head());
+    }
+
+    fn wish(&mut self, wish: &Wish) {
+        let before = self.model.head();
+        let due = self.model.wish(wish, self.clock.load(Ordering::SeqCst));
+        match (&due, wish.of(&self.desk)) {
+            (Ok(due), Ok(told)) => assert_eq!(told, *due),
+            (Err(no), Err(Error::Refused(refusal))) => self.check_refusal(no, &refusal),
+            (due, told) => panic!("due: {due:?}, told: {told:?}"),
+        }
+        self.see(before);
+    }
+
+    /// What is new since then is what a follower sees.
+    fn see(&mut self, before: i64) {
+        assert_eq!(self.log.tail().get(), self.model.head());
+        for row in &self.model.rows[usize::try_from(before).unwrap()..] {
+            let Some(Ok(Followed::Event(seen))) = self.live.next() else { panic!("no row {}", row.seq) };
+            assert_eq!(text(&seen), row.line());
+            assert_eq!(seen.agents().collect::<Vec<_>>(), row.agents);
         }
     }
 
@@ -206,12 +247,7 @@ impl Pair {
             (Err(no), Err(Error::Refused(refusal))) => self.check_refusal(no, refusal),
             _ => panic!("due: {due:?}, told: {told:?}"),
         }
-        assert_eq!(self.log.tail().get(), self.model.head());
-        for row in &self.model.rows[usize::try_from(before).unwrap()..] {
-            let Some(Ok(Followed::Event(seen))) = self.live.next() else { panic!("no row {}", row.seq) };
-            assert_eq!(seen.line(), row.line());
-            assert_eq!(seen.agents().collect::<Vec<_>>(), row.agents);
-        }
+        self.see(before);
     }
 
     fn check_refusal(&self, no: &No, refusal: &Refusal) {
@@ -219,7 +255,8 @@ impl Pair {
             (No::Invalid, Refusal::Invalid { .. })
             | (No::UnknownKind, Refusal::UnknownKind(_))
             | (No::Unknown, Refusal::Unknown(_))
-            | (No::KeyReused, Refusal::KeyReused(_)) => true,
+            | (No::KeyReused, Refusal::KeyReused(_))
+            | (No::Forbidden, Refusal::Forbidden(_)) => true,
             (No::Conflict(seq), Refusal::Conflict { winner, .. }) => {
                 winner.line() == self.model.rows[usize::try_from(*seq).unwrap() - 1].line()
             }

@@ -1,6 +1,6 @@
 //! The log as a plain list: what it has to answer to every step, without a file or a thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -138,6 +138,7 @@ pub enum No {
     /// The seq that won.
     Conflict(i64),
     KeyReused,
+    Forbidden,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -145,6 +146,8 @@ pub struct Plain {
     pub rows: Vec<Row>,
     /// What a key stands for: the contents, first and last seq.
     keys: BTreeMap<String, (Vec<String>, i64, i64)>,
+    /// Whose transients this opening of the log holds: the next one ends them.
+    pub held: BTreeSet<String>,
 }
 
 impl Plain {
@@ -164,7 +167,7 @@ impl Plain {
             return Err(No::UnknownKind);
         }
         let mut after = self.clone();
-        let at_ms = self.rows.last().map_or(now_ms, |last| last.at_ms.max(now_ms));
+        let at_ms = self.time(now_ms);
         let content = |spec: &Spec| format!("{} {}", spec.parts().0, spec.parts().1);
         let done = match key {
             Some(key) => {
@@ -213,7 +216,12 @@ impl Plain {
         Ok((seqs.clone(), seqs.len()))
     }
 
-    fn find(&self, kind: &str, member: &str, value: &Value) -> Option<&Row> {
+    /// When something happens now, by a clock that may have gone back.
+    pub fn time(&self, now_ms: i64) -> i64 {
+        self.rows.last().map_or(now_ms, |last| last.at_ms.max(now_ms))
+    }
+
+    pub fn find(&self, kind: &str, member: &str, value: &Value) -> Option<&Row> {
         self.rows.iter().rev().find(|row| row.kind == kind && row.value()[member] == *value)
     }
 
@@ -264,9 +272,20 @@ impl Plain {
                 return Err(No::Unknown);
             }
         }
+        let agents: Vec<&str> = agents.iter().map(String::as_str).collect();
+        Ok(self.push(at_ms, kind, &agents, payload))
+    }
+
+    pub fn push(&mut self, at_ms: i64, kind: &str, agents: &[&str], payload: String) -> i64 {
         let seq = self.head() + 1;
-        self.rows.push(Row { seq, at_ms, kind: kind.into(), agents, payload });
-        Ok(seq)
+        let agents = agents.iter().map(|name| (*name).to_owned()).collect();
+        let row = Row { seq, at_ms, kind: kind.into(), agents, payload };
+        if kind.starts_with("transient") {
+            // What is set anew, or ended, is nobody's until a desk says so.
+            self.held.remove(row.value()["name"].as_str().unwrap());
+        }
+        self.rows.push(row);
+        seq
     }
 
     /// The board after the first `upto` events.
