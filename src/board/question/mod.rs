@@ -50,6 +50,9 @@ pub(super) fn decide(
             Some(found) => {
                 lost(conn, &format!("question {} exists already", added.id), found.added_seq).map(Err)
             }
+            None if is_between_peers(conn, added.id)? => {
+                Ok(Err(Refusal::invalid("id", "is that of a question between peers")))
+            }
             None => Ok(load::check(conn, &added.asker, bytes)?.map(|()| None)),
         },
         Step::Resolved(resolved) => {
@@ -65,6 +68,12 @@ pub(super) fn decide(
             }
         }
     }
+}
+
+/// Questions between peers are not on the board, but their ids come from the same counter.
+fn is_between_peers(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM peer_questions WHERE id = ?1)")?
+        .query_row([id], |row| row.get(0))
 }
 
 /// What is selected must have been offered.

@@ -161,3 +161,23 @@ fn the_asker_is_woken_by_every_end() {
     log.close();
     assert!(waiting.join().unwrap().is_err());
 }
+
+#[test]
+fn an_id_of_a_question_between_peers_is_not_taken_by_a_raw_append() {
+    let log = Log::temp().unwrap();
+    let desk = desk(&log);
+    let id = put(&desk, ask("between us"));
+    let added = |id: i64| {
+        crate::append(
+            &log,
+            &format!(
+                r#"{{"kind":"question_added","id":{id},"asker":"carol","question":"?","options":[],"multi":false,"asked_at":1}}"#
+            ),
+        )
+    };
+    let taken = crate::refusal(added(id));
+    assert!(matches!(taken, Refusal::Invalid { field: Some(field), .. } if &*field == "id"));
+    assert!(added(id + 1).is_ok());
+    // The counter has jumped past it.
+    assert_eq!(put(&desk, ask("another")), id + 2);
+}
