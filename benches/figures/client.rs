@@ -33,7 +33,7 @@ impl Client {
             self.buffer.resize(whole, 0);
         }
         while self.filled < whole {
-            self.fill();
+            assert!(self.fill(), "the server hung up");
         }
         let body = &self.buffer[head.end..whole];
         assert!(head.status < 300, "{}: {}", head.status, String::from_utf8_lossy(body));
@@ -56,22 +56,26 @@ impl Client {
                 return;
             }
             (start, self.filled) = (0, 0);
-            self.fill();
+            // A server that is stopped ends its streams.
+            if !self.fill() {
+                return;
+            }
         }
     }
 
     fn head(&mut self) -> wire::Head {
         loop {
-            self.fill();
+            assert!(self.fill(), "the server hung up");
             if let Some(head) = wire::head(&self.buffer[..self.filled]) {
                 return head;
             }
         }
     }
 
-    fn fill(&mut self) {
-        let count = self.socket.read(&mut self.buffer[self.filled..]).unwrap();
-        assert!(count > 0, "the server hung up");
+    /// Reads some more; nothing, once the server hung up.
+    fn fill(&mut self) -> bool {
+        let count = self.socket.read(&mut self.buffer[self.filled..]).unwrap_or(0);
         self.filled += count;
+        count > 0
     }
 }

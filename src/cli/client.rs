@@ -195,8 +195,17 @@ impl Client {
 
     /// Posts a command as JSON, and gives the answer.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
-        let request = self.request(Method::POST, path).header(CONTENT_TYPE, JSON).body(body.to_string());
-        let text = answer(request).await?;
+        self.command(Method::POST, path, Some(body)).await
+    }
+
+    /// Gives a command, and gives the answer; `null` where it has none.
+    pub(crate) async fn command(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Fault> {
+        let text = self.call(method, path, body.map(ToString::to_string)).await?;
         if text.is_empty() {
             return Ok(Value::Null);
         }

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::client::{self, Client};
 use crate::cli::failure::Failure;
-use crate::cli::poster::{append, patiently};
-use crate::cli::read::ask;
+use crate::cli::poster::patiently;
 use crate::cli::script::{AGENTS, CHANGES, MESSAGES, QUESTIONS};
 use crate::clock::{Clock as _, SystemClock};
 use crate::event::OPERATOR;
@@ -44,45 +44,40 @@ pub(crate) async fn play(client: &Client, rate: f64, limit: Option<usize>) -> Re
 struct Swarm<'a> {
     client: &'a Client,
     chance: u64,
-    approval_id: i64,
-    question_id: i64,
-    /// Opening events of what is open, the oldest first.
-    approvals: VecDeque<Value>,
-    questions: VecDeque<Value>,
+    turn: usize,
+    /// What is open, the oldest first.
+    approvals: VecDeque<i64>,
+    questions: VecDeque<Question>,
     transients: VecDeque<String>,
-    undelivered: VecDeque<Value>,
+    /// Who has mail.
+    inboxes: VecDeque<&'static str>,
 }
 
-/// Whether the log took what was posted, or somebody else was first.
-#[derive(PartialEq, Eq)]
-enum Taken {
-    Yes,
-    No,
+struct Question {
+    id: i64,
+    asker: String,
+    options: Vec<String>,
 }
 
 impl<'a> Swarm<'a> {
     /// Takes over what an earlier swarm left open in the file.
     async fn join(client: &'a Client) -> Result<Self, Failure> {
-        let approval_id = highest_id(client, "approval_added").await?;
-        let question_id = highest_id(client, "question_added").await?;
         let body = patiently(|| async { Ok(client.get("/api/state", &[]).await?) }).await?;
         let state: Value = serde_json::from_slice(&body).map_err(|error| client::not_ours(&error))?;
-        let ours = |list: &str, name: &str| -> VecDeque<Value> {
+        let ours = |list: &str, name: &str| -> Vec<Value> {
             let rows = state.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             rows.iter().filter(|row| AGENTS.contains(&text(row, name))).cloned().collect()
         };
-        let transients = ours("transients", "name").iter().map(|row| text(row, "name").to_owned()).collect();
         let seed = SystemClock.now_ms().unsigned_abs();
         Ok(Self {
             client,
             // A swarm with an odd seed never stands still.
             chance: seed | 1,
-            approval_id,
-            question_id,
-            approvals: ours("approvals", "agent"),
-            questions: ours("questions", "asker"),
-            transients,
-            undelivered: VecDeque::new(),
+            turn: 0,
+            approvals: ours("approvals", "agent").iter().map(id).collect(),
+            questions: ours("questions", "asker").iter().map(question).collect(),
+            transients: ours("transients", "name").iter().map(|row| text(row, "name").to_owned()).collect(),
+            inboxes: AGENTS.into(),
         })
     }
 
@@ -103,12 +98,15 @@ impl<'a> Swarm<'a> {
         self.pick(&AGENTS, OPERATOR)
     }
 
+    /// The next of a list, so that no two that are open at once are the same.
+    fn in_turn<T>(&mut self, list: &'static [T]) -> Option<&'static T> {
+        self.turn += 1;
+        list.get(self.turn % list.len().max(1))
+    }
+
     async fn step(&mut self) -> Result<(), Failure> {
-        if self.undelivered.len() > self.roll(3)
-            && let Some(mut message) = self.undelivered.pop_front()
-        {
-            set(&mut message, "kind", "delivered".into());
-            self.post(&message).await?;
+        if self.inboxes.len() > self.roll(3) {
+            self.take().await?;
         }
         match self.roll(100) {
             0..45 => self.talk().await,
@@ -121,12 +119,25 @@ impl<'a> Swarm<'a> {
         }
     }
 
-    async fn post(&self, event: &Value) -> Result<Taken, Failure> {
-        match append(self.client, &event.to_string()).await {
-            Ok(()) => Ok(Taken::Yes),
-            Err(fault) if fault.is_conflict() || fault.is_not_found() => Ok(Taken::No),
-            Err(fault) => Err(fault.into()),
-        }
+    /// Makes a call until it has an answer; none, where somebody else was faster.
+    async fn call(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Value>, Failure> {
+        patiently(|| async {
+            match self.client.command(method.clone(), path, body).await {
+                Ok(answer) => Ok(Some(answer)),
+                Err(fault) if fault.is_conflict() || fault.is_not_found() => Ok(None),
+                Err(fault) => Err(fault.into()),
+            }
+        })
+        .await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Option<Value>, Failure> {
+        self.call(&Method::POST, path, Some(body)).await
     }
 
     async fn talk(&mut self) -> Result<(), Failure> {
@@ -135,77 +146,71 @@ impl<'a> Swarm<'a> {
             return Ok(());
         }
         let body = self.pick(&MESSAGES, "hello");
-        let message = json!({"kind": "sent", "from": from, "to": to, "body": body, "at": now()});
-        self.post(&message).await?;
-        self.undelivered.push_back(message);
+        self.post("/api/messages", &json!({"from": from, "to": to, "body": body})).await?;
+        self.inboxes.push_back(to);
+        Ok(())
+    }
+
+    /// Somebody reads a message, and says so.
+    async fn take(&mut self) -> Result<(), Failure> {
+        let Some(name) = self.inboxes.pop_front() else { return Ok(()) };
+        let taken =
+            self.call(&Method::POST, &format!("/api/agents/{name}/recv"), None).await?.unwrap_or_default();
+        for message in taken.get("messages").and_then(Value::as_array).into_iter().flatten() {
+            self.call(&Method::POST, &format!("/api/messages/{}/ack", id(message)), None).await?;
+        }
         Ok(())
     }
 
     async fn request(&mut self) -> Result<(), Failure> {
         let agent = self.agent();
-        self.approval_id += 1;
-        // In turn, so that no two of those that are open are the same.
-        let Some(change) = in_turn(&CHANGES, self.approval_id) else { return Ok(()) };
+        let Some(change) = self.in_turn(&CHANGES) else { return Ok(()) };
         let sha = format!("{:012x}", self.chance & 0xffff_ffff_ffff);
-        let event = json!({
-            "kind": "approval_added", "id": self.approval_id, "agent": agent, "approval_kind": "apply_commit",
-            "sha_short": sha, "diff": change.diff, "description": change.description,
+        let body = json!({
+            "agent": agent, "approval_kind": "apply_commit", "sha_short": sha, "diff": change.diff,
+            "description": change.description,
         });
-        // An id that somebody else took is left to them; the next step tries the next one.
-        if self.post(&event).await? == Taken::Yes {
-            self.approvals.push_back(event);
-        }
+        let opened = self.post("/api/approvals", &body).await?;
+        self.approvals.extend(opened.as_ref().map(id));
         Ok(())
     }
 
     async fn decide(&mut self) -> Result<(), Failure> {
-        let Some(open) = self.approvals.pop_front() else { return Ok(()) };
+        let Some(id) = self.approvals.pop_front() else { return Ok(()) };
         let (status, note) = match self.roll(10) {
             0 => ("denied", Some("please split this into two changes")),
             1 => ("failed", Some("does not apply on the current main")),
             _ => ("approved", None),
         };
-        let event = json!({
-            "kind": "approval_resolved", "id": open.get("id"), "agent": open.get("agent"),
-            "approval_kind": open.get("approval_kind"), "sha_short": open.get("sha_short"), "status": status,
-            "resolved_at": now(), "note": note, "description": open.get("description"), "by": OPERATOR,
-        });
-        // Where an operator was faster there is nothing left to do.
-        self.post(&event).await.map(drop)
+        let body = json!({"status": status, "note": note});
+        self.post(&format!("/api/approvals/{id}/resolve"), &body).await.map(drop)
     }
 
     async fn ask(&mut self) -> Result<(), Failure> {
         let asker = self.agent();
-        self.question_id += 1;
-        let Some(wanted) = in_turn(&QUESTIONS, self.question_id) else { return Ok(()) };
-        let event = json!({
-            "kind": "question_added", "id": self.question_id, "asker": asker, "question": wanted.question,
-            "options": wanted.options, "multi": wanted.multi, "asked_at": now(),
+        let Some(wanted) = self.in_turn(&QUESTIONS) else { return Ok(()) };
+        let body = json!({
+            "asker": asker, "question": wanted.question, "options": wanted.options, "multi": wanted.multi,
         });
-        if self.post(&event).await? == Taken::Yes {
-            self.questions.push_back(event);
+        if let Some(opened) = self.post("/api/questions", &body).await? {
+            let options = wanted.options.iter().map(ToString::to_string).collect();
+            self.questions.push_back(Question { id: id(&opened), asker: asker.into(), options });
         }
         Ok(())
     }
 
     async fn answer(&mut self) -> Result<(), Failure> {
-        let Some(open) = self.questions.pop_front() else { return Ok(()) };
-        let options = open.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
-        let index = self.roll(options.len());
-        let chosen = options.get(index).and_then(Value::as_str);
-        let mut event = json!({
-            "kind": "question_resolved", "id": open.get("id"), "answerer": OPERATOR, "answered_at": now(),
-            "answer": chosen.unwrap_or("whatever you think is best"), "cancelled": false,
-            "outcome": "answered", "selected": chosen.map(|option| [option]),
-        });
+        let Some(Question { id, asker, options }) = self.questions.pop_front() else { return Ok(()) };
         if self.roll(8) == 0 {
-            set(&mut event, "answer", "[cancelled]".into());
-            set(&mut event, "answerer", open.get("asker").cloned().unwrap_or_default());
-            set(&mut event, "cancelled", true.into());
-            set(&mut event, "outcome", "cancelled".into());
-            set(&mut event, "selected", Value::Null);
+            let by = json!({"by": asker});
+            return self.post(&format!("/api/questions/{id}/cancel"), &by).await.map(drop);
         }
-        self.post(&event).await.map(drop)
+        let index = self.roll(options.len());
+        let body = match options.get(index) {
+            Some(option) => json!({"selected": [option]}),
+            None => json!({"answer": "whatever you think is best"}),
+        };
+        self.post(&format!("/api/questions/{id}/answer"), &body).await.map(drop)
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
@@ -214,46 +219,30 @@ impl<'a> Swarm<'a> {
             return Ok(());
         }
         let kind = self.pick(&TRANSIENT_KINDS, "starting");
-        let event =
-            json!({"kind": "transient_set", "name": name, "transient_kind": kind, "since_unix": now()});
-        if self.post(&event).await? == Taken::Yes {
-            self.transients.push_back(name.to_owned());
-        }
+        let path = format!("/api/transients/{name}");
+        self.call(&Method::PUT, &path, Some(&json!({"transient_kind": kind}))).await?;
+        self.transients.push_back(name.to_owned());
         Ok(())
     }
 
     async fn finish(&mut self) -> Result<(), Failure> {
         let Some(name) = self.transients.pop_front() else { return Ok(()) };
         let reason = if self.roll(6) == 0 { "failed" } else { "done" };
-        self.post(&json!({"kind": "transient_cleared", "name": name, "reason": reason})).await.map(drop)
+        let path = format!("/api/transients/{name}");
+        self.call(&Method::DELETE, &path, Some(&json!({"reason": reason}))).await.map(drop)
     }
 }
 
-/// The highest id of the newest openings of this kind: ids before them are used.
-async fn highest_id(client: &Client, kind: &str) -> Result<i64, Failure> {
-    let query = [("kind", kind.to_owned()), ("order", "desc".to_owned()), ("limit", "200".to_owned())];
-    let page = patiently(|| ask(client, &query)).await?;
-    let ids = page.events.iter().map(|event| {
-        let event: Value = serde_json::from_slice(event).unwrap_or_default();
-        event.get("id").and_then(Value::as_i64).unwrap_or_default()
-    });
-    Ok(ids.max().unwrap_or(0))
+fn question(row: &Value) -> Question {
+    let options = row.get("options").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let options = options.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+    Question { id: id(row), asker: text(row, "asker").into(), options }
 }
 
-fn in_turn<T>(list: &[T], id: i64) -> Option<&T> {
-    list.get(usize::try_from(id).unwrap_or_default() % list.len().max(1))
+fn id(row: &Value) -> i64 {
+    row.get("id").and_then(Value::as_i64).unwrap_or_default()
 }
 
 fn text<'a>(row: &'a Value, name: &str) -> &'a str {
     row.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn set(event: &mut Value, name: &str, value: Value) {
-    if let Some(event) = event.as_object_mut() {
-        event.insert(name.to_owned(), value);
-    }
-}
-
-fn now() -> i64 {
-    SystemClock.now_ms() / 1_000
 }
