@@ -49,16 +49,23 @@ impl Intent {
         }
     }
 
-    /// Bytes of text that it holds.
+    /// Bytes of text that it holds: of every field, since none was checked yet.
     pub(crate) fn weight(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let list = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
         128 + match self {
-            Self::Request(request) => length(&request.diff) + length(&request.description),
-            Self::Resolve(resolve) => length(&resolve.note),
-            Self::Ask(ask) => ask.question.len() + list(&ask.options),
-            Self::Answer(answer) => length(&answer.answer) + list(answer.selected.as_deref().unwrap_or(&[])),
-            Self::Cancel(_) | Self::Expire(_) | Self::Set(_) | Self::Clear(_) => 0,
+            Self::Request(Request { agent, approval_kind, sha_short, diff, description }) => {
+                agent.len() + approval_kind.len() + length(sha_short) + length(diff) + length(description)
+            }
+            Self::Resolve(Resolve { note, by, .. }) => length(note) + length(by),
+            Self::Ask(ask) => ask.asker.len() + ask.question.len() + list(&ask.options),
+            Self::Answer(Answer { answer, selected, answerer, .. }) => {
+                answerer.len() + length(answer) + list(selected.as_deref().unwrap_or(&[]))
+            }
+            Self::Cancel(cancel) => cancel.by.len(),
+            Self::Set(set) => set.name.len(),
+            Self::Clear(clear) => clear.name.len(),
+            Self::Expire(_) => 0,
         }
     }
 

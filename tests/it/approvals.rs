@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
+use futures_util::FutureExt as _;
 use hivelog::event::ApprovalStatus::{Approved, Denied, Failed};
 use hivelog::{Desk, Error, Log, Refusal, Request, Resolve};
 use serde_json::{Value, json};
@@ -232,6 +233,27 @@ fn commands_find_the_open_bounds_too() {
     desk.request(request("bob")).wait().unwrap();
     desk.resolve(resolve(1, Denied)).wait().unwrap();
     assert_eq!(desk.ask(crate::swarm::ask("alice", "?")).wait().unwrap().id, 1);
+}
+
+#[test]
+fn the_queue_counts_all_the_text_that_it_holds() {
+    let long = || "x".repeat(1 << 20);
+    let wishes: [&dyn Fn(&Desk) -> hivelog::Receipt<hivelog::Opened>; 3] = [
+        &|desk| desk.request(Request { sha_short: Some(long()), ..request("alice") }),
+        &|desk| desk.request(Request { approval_kind: long(), ..request("alice") }),
+        &|desk| desk.ask(crate::swarm::ask(&long(), "?")),
+    ];
+    for wish in wishes {
+        let place = Place::new();
+        let desk = Desk::of(&place.open()).unwrap();
+        // Nothing that is queued can be written meanwhile.
+        let conn = crate::foreign(&place.path());
+        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // 64 MiB may wait, and 8 MiB are under way.
+        let full = (0..80).find_map(|_| wish(&desk).now_or_never());
+        assert_eq!(full, Some(Err(Error::QueueFull)));
+        conn.execute_batch("ROLLBACK").unwrap();
+    }
 }
 
 #[test]

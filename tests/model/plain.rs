@@ -253,7 +253,8 @@ impl Plain {
             }
             if entity == "question" {
                 let selected = event["selected"].as_array();
-                if selected.is_some_and(|list| list.len() > 1 || list.iter().any(|one| one == "z")) {
+                let most = if opened["multi"] == true { 2 } else { 1 };
+                if selected.is_some_and(|list| list.len() > most || list.iter().any(|one| one == "z")) {
                     return Err(No::Invalid);
                 }
                 let asker = opened["asker"].as_str().unwrap().to_owned();
