@@ -232,7 +232,7 @@ fn migrations_do_not_change() {
     }
 }
 
-const PIN_02: &str = "cc45423e7694b574";
+const PIN_02: &str = "3bdec2f928c0cd0b";
 const PIN_01: &str = "eac45ae9ec3abeba";
 
 /// FNV-1a, 64 bits: enough to notice a change.

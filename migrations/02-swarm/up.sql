@@ -7,9 +7,9 @@
 -- command that made no event.
 ALTER TABLE keys ADD COLUMN answer TEXT;
 
--- What one agent asked for, the newest first.
-CREATE INDEX approvals_of_agent ON approvals (agent, id);
-CREATE INDEX questions_of_asker ON questions (asker, id);
+-- What one agent asked for: what is open, and what was closed last.
+CREATE INDEX approvals_of_agent ON approvals (agent, resolved_seq);
+CREATE INDEX questions_of_asker ON questions (asker, resolved_seq);
 
 -- How long a transient may last unrenewed. set_seq names the event that it is the lease of: a row for
 -- another one is void. owner is the process that set it through the crate (a random word for each opening of

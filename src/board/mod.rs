@@ -212,7 +212,8 @@ impl Which {
                 "WHERE x.resolved_seq IS NOT NULL AND ?1 IS NULL ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"
             ),
             Self::Closed(Some(_)) => format!(
-                "WHERE x.{owner} = ?1 AND x.resolved_seq IS NOT NULL ORDER BY x.id DESC LIMIT {RECENT_ITEMS}"
+                "WHERE x.{owner} = ?1 AND x.resolved_seq IS NOT NULL
+                 ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"
             ),
         }
     }
