@@ -15,6 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// A member of an answer; `null` where it is not there.
+fn member(row: &Value, name: &str) -> Value {
+    row.get(name).cloned().unwrap_or_default()
+}
+
+/// A member that is a text.
+fn text(row: &Value, name: &str) -> String {
+    row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
 /// One agent's connection to a server.
 struct Harness {
     http: Client,
@@ -59,10 +69,10 @@ impl Harness {
     }
 
     /// Waits until a member of what is at this path is no longer the one that says "still open".
-    async fn wait(&self, path: &str, member: &str, pending: &str) -> Done<Value> {
+    async fn wait(&self, path: &str, name: &str, pending: &str) -> Done<Value> {
         loop {
             let row = self.call(Method::GET, &format!("{path}?wait=30"), Value::Null, None).await?;
-            if row[member] != pending {
+            if text(&row, name) != pending {
                 return Ok(row);
             }
         }
@@ -72,8 +82,8 @@ impl Harness {
     async fn turn(&self) -> Done<usize> {
         let path = format!("/api/agents/{}/recv?wait=30&lease_seconds=86400", self.me);
         let taken = self.call(Method::POST, &path, Value::Null, None).await?;
-        let messages = taken["messages"].as_array().cloned().unwrap_or_default();
-        for message in &messages {
+        let messages = taken.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for message in messages {
             self.work(message).await?;
         }
         Ok(messages.len())
@@ -82,25 +92,22 @@ impl Harness {
     /// Does what one message wants. Done again after a crash it asks nothing twice: its keys are made of the
     /// message's id.
     async fn work(&self, message: &Value) -> Done<()> {
-        let (id, from, job) =
-            (&message["id"], &message["from"], message["body"].as_str().unwrap_or_default());
+        let (id, from, job) = (member(message, "id"), text(message, "from"), text(message, "body"));
         let key = |step: &str| format!("message-{id}-{step}");
-        let question = format!("{} wants: {job}. Shall I?", from.as_str().unwrap_or_default());
-        let ask = json!({"question": question, "options": ["yes", "no"]});
+        let ask = json!({"question": format!("{from} wants: {job}. Shall I?"), "options": ["yes", "no"]});
         let asked = self.post("/api/questions", ask, key("ask")).await?;
-        let question = self.wait(&format!("/api/questions/{}", asked["id"]), "outcome", "open").await?;
-        let mut result = question["answer"].clone();
+        let path = format!("/api/questions/{}", member(&asked, "id"));
+        let mut result = text(&self.wait(&path, "outcome", "open").await?, "answer");
         if result == "yes" {
             let change = json!({"approval_kind": "apply_commit", "diff": "-old\n+new\n", "description": job});
             let wanted = self.post("/api/approvals", change, key("approval")).await?;
-            let approval =
-                self.wait(&format!("/api/approvals/{}", wanted["id"]), "status", "pending").await?;
-            result = approval["status"].clone();
+            let path = format!("/api/approvals/{}", member(&wanted, "id"));
+            result = text(&self.wait(&path, "status", "pending").await?, "status");
             let path = format!("/api/transients/{}", self.me);
             self.call(Method::PUT, &path, json!({"transient_kind": "rebuilding"}), None).await?;
             self.call(Method::DELETE, &path, json!({"reason": "done"}), None).await?;
         }
-        let reply = json!({"to": from, "body": format!("{job}: {}", result.as_str().unwrap_or_default())});
+        let reply = json!({"to": from, "body": format!("{job}: {result}")});
         self.post("/api/messages", reply, key("reply")).await?;
         self.call(Method::POST, &format!("/api/messages/{id}/ack"), Value::Null, None).await?;
         Ok(())
@@ -115,7 +122,7 @@ async fn operate(log: Log) -> Done<()> {
         let Followed::Event(row) = followed? else { continue };
         println!("{}", String::from_utf8_lossy(&row.line()));
         let event: Value = row.decode()?;
-        let id = event["id"].as_i64().unwrap_or_default();
+        let id = member(&event, "id").as_i64().unwrap_or_default();
         match row.kind() {
             "question_added" => {
                 let selected = Some(vec!["yes".into()]);

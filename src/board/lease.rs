@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 #[derive(Clone, Debug)]
 pub(crate) struct Lease<'a> {
     pub(crate) set_seq: i64,
-    pub(crate) lease_ms: i64,
+    /// How long it is.
+    pub(crate) length_ms: i64,
     /// When it ends, in the time of leases.
     pub(crate) until_ms: i64,
     /// The process that set it through the crate.
@@ -19,7 +20,7 @@ pub(super) fn put(conn: &Connection, name: &str, lease: &Lease<'_>) -> rusqlite:
          ON CONFLICT (name) DO UPDATE SET set_seq = excluded.set_seq, lease_ms = excluded.lease_ms,
              until_ms = excluded.until_ms, owner = excluded.owner",
     )?
-    .execute((name, lease.set_seq, lease.lease_ms, lease.until_ms, lease.owner))?;
+    .execute((name, lease.set_seq, lease.length_ms, lease.until_ms, lease.owner))?;
     Ok(())
 }
 

@@ -129,7 +129,7 @@ impl Set {
     pub(super) fn settle(&self, conn: &Connection) -> rusqlite::Result<()> {
         let Some(set) = current(conn, &self.name)? else { return Ok(()) };
         let owner = self.owner.as_deref();
-        let lease = Lease { set_seq: set.set_seq, lease_ms: self.lease_ms, until_ms: self.until_ms, owner };
+        let lease = Lease { set_seq: set.set_seq, length_ms: self.lease_ms, until_ms: self.until_ms, owner };
         lease::put(conn, &self.name, &lease)
     }
 }

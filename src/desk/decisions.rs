@@ -193,7 +193,7 @@ impl Desk {
         view: impl FnOnce(&rusqlite::Connection, &mut Vec<u8>) -> rusqlite::Result<()>,
     ) -> Result<Vec<T>, Error> {
         let mut out = Vec::new();
-        let readers = self.log.store()?.readers;
+        let readers = self.log.readers();
         readers.with(|conn| view(conn, &mut out).map_err(|error| reading(&error)))?;
         serde_json::from_slice(&out).map_err(|error| Error::Storage(error.to_string().into()))
     }

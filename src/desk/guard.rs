@@ -31,7 +31,8 @@ impl Desk {
 
     /// The same as [`Desk::set`], with a guard that ends the action when it is dropped.
     ///
-    /// A receipt that is dropped unread leaves the transient to its lease.
+    /// A receipt that is dropped unread leaves the transient to its lease. Two guards of one name and kind hold
+    /// one action, which ends with the first of them.
     pub fn hold(
         &self,
         name: &str,

@@ -123,5 +123,5 @@ impl Desk {
 
 /// The seq of what makes one event, if it made one.
 fn seq(appended: Appended) -> Option<Seq> {
-    appended.seqs.first().copied()
+    appended.seqs.into_iter().next()
 }

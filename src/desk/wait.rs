@@ -27,7 +27,7 @@ pub(crate) async fn decided(
     let filter = Filter::default().kind(kind)?;
     loop {
         let look = look.clone();
-        let readers = log.store()?.readers;
+        let readers = log.readers();
         let (found, head) = readers
             .run(Lane::Point, move |conn| at_one_moment(conn, |conn| Ok((look(conn)?, rows::head(conn)?))))
             .await?;

@@ -19,7 +19,7 @@ pub(super) enum Found {
     /// One for the operator.
     Board { asker: String, is_closed: bool },
     /// One between peers.
-    Peers(PeerQuestion),
+    Peers(Box<PeerQuestion>),
 }
 
 /// The question of this id.
@@ -28,7 +28,7 @@ pub(super) async fn look(door: &Door, id: i64) -> Result<Found, Problem> {
         at_one_moment(conn, |conn| {
             Ok(match question::look(conn, id)? {
                 Some((asker, is_closed)) => Some(Found::Board { asker, is_closed }),
-                None => peer::find(conn, id)?.map(Found::Peers),
+                None => peer::find(conn, id)?.map(|asked| Found::Peers(Box::new(asked))),
             })
         })
     };
@@ -139,7 +139,7 @@ pub(super) fn listed(
 pub(super) async fn row(
     door: &Door,
     caller: &Caller,
-    (asked, wait): (PeerQuestion, std::time::Duration),
+    (asked, wait): (&PeerQuestion, std::time::Duration),
 ) -> Result<String, Problem> {
     if !asked.is_open() {
         return Ok(asked.json());

@@ -74,8 +74,8 @@ async fn ask(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.needs(&[Role::Agent])?;
-    let asked: AskBody = body::read(&headers, body).await?;
-    let AskBody { asker, question, options, multi, deadline_at, ttl_seconds, to } = asked;
+    let AskBody { asker, question, options, multi, deadline_at, ttl_seconds, to } =
+        body::read(&headers, body).await?;
     let asker = caller.agent("asker", asker.as_deref())?;
     let ask = Ask { asker, question, options, multi, deadline_at, ttl_seconds };
     if let Some(to) = to.filter(|to| to != OPERATOR) {
@@ -222,7 +222,7 @@ async fn one(
     let (asker, is_closed) = match peers::look(&door, id).await? {
         Found::Board { asker, is_closed } => (asker, is_closed),
         Found::Peers(asked) if peers::sees(&caller, &asked) => {
-            return Ok(json(peers::row(&door, &caller, (asked, wait)).await?));
+            return Ok(json(peers::row(&door, &caller, (&asked, wait)).await?));
         }
         Found::Peers(_) => return Err(Problem::not_found()),
     };

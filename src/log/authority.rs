@@ -38,7 +38,9 @@ pub(crate) enum Work {
 /// A write of a tenant's own, in the same transaction, after the command's events; none where the command is
 /// refused. It may run twice.
 #[derive(Clone)]
-pub(crate) struct Also(pub(crate) Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>);
+pub(crate) struct Also(pub(crate) Arc<WriteToo>);
+
+type WriteToo = dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync;
 
 impl std::fmt::Debug for Also {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

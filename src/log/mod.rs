@@ -391,6 +391,11 @@ impl Log {
         self.inner.close();
     }
 
+    /// What reads the file, also where it is not written here.
+    pub(crate) fn readers(&self) -> Readers {
+        self.inner.shared.readers.clone()
+    }
+
     /// The file, for what keeps tables of its own beside the log.
     pub(crate) fn store(&self) -> Result<Store, Error> {
         let Source::Own { writer, .. } = &self.inner.source else { return Err(Error::ReadOnly) };

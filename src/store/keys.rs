@@ -26,14 +26,14 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     actor: Arc<str>,
-    key: Box<str>,
+    text: Box<str>,
     content_hash: [u8; 32],
 }
 
 impl Key {
     /// The key of a command: `what` names the call, `content` is all that the client said.
     pub(crate) fn new(actor: &str, key: &str, what: &str, content: &impl Serialize) -> Self {
-        Self { actor: actor.into(), key: key.into(), content_hash: content_hash(what, content) }
+        Self { actor: actor.into(), text: key.into(), content_hash: content_hash(what, content) }
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn once<T: Serialize + DeserializeOwned>(
     write: impl FnOnce() -> Done<T>,
 ) -> Done<Once<T>> {
     let fresh = |answer| Once { answer, is_new: true };
-    let Some(Key { actor, key, content_hash }) = key else {
+    let Some(Key { actor, text: key, content_hash }) = key else {
         return Ok(write()?.map(fresh));
     };
     if let Some(known) = find(turn.conn, actor, key)? {

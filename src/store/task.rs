@@ -14,9 +14,11 @@ use crate::store::turn::{Job, Turn};
 /// What a write came to: an answer, a refusal that came before the first change, or a failure.
 pub(crate) type Done<T> = Result<Result<T, Refusal>, Failure>;
 
+type Write<T> = Box<dyn FnMut(&Turn<'_>) -> Done<T> + Send>;
+
 /// Something to be written that is no append: it may run twice, as every job.
 pub(crate) struct Task<T> {
-    write: Box<dyn FnMut(&Turn<'_>) -> Done<T> + Send>,
+    write: Write<T>,
     after: Box<dyn FnOnce(&T) + Send>,
     unheard: Box<dyn FnOnce(T) + Send>,
     weight: usize,
@@ -93,7 +95,6 @@ impl<T: Send + 'static> Job for Run<T> {
         if self.task.needs_caller && self.answer.is_closed() {
             return Ok(());
         }
-        // A statement of its own may have to see the rows that wait.
         self.done = Some((self.task.write)(turn)?);
         Ok(())
     }
