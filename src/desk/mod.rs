@@ -30,6 +30,26 @@ pub use messages::Receive;
 ///
 /// Clones share it. There is one for each open log; it ends with the log. Its calls take their place in the
 /// log's order when they are made, not when their receipt is polled; dropping a receipt takes nothing back.
+///
+/// ```
+/// use hivelog::{Answer, Ask, Desk, Log, Receive};
+///
+/// let log = Log::temp()?;
+/// let desk = Desk::of(&log)?;
+/// let ask = Ask { asker: "alice".into(), question: "ship it?".into(), ..Ask::default() };
+/// let id = desk.ask(ask).wait()?.id;
+/// let yes = Answer { id, answer: Some("yes".into()), answerer: "operator".into(), ..Answer::default() };
+/// desk.answer(yes.clone()).wait()?;
+/// assert!(desk.answer(yes).wait().is_err(), "it is closed");
+/// assert!(desk.question(id)?.is_answered());
+///
+/// desk.send("alice", "bob", "we ship").wait()?;
+/// for message in desk.recv("bob", Receive::default()).wait()? {
+///     assert_eq!(message.body, "we ship");
+///     desk.ack("bob", message.id).wait()?;
+/// }
+/// # Ok::<(), hivelog::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Desk {
     log: Log,
