@@ -4,6 +4,7 @@ mod ends;
 mod events;
 mod matrix;
 mod origin;
+mod peers;
 mod proxy;
 mod sessions;
 mod tokens;
