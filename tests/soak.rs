@@ -156,6 +156,7 @@ async fn enrol(root: &Client, http: &reqwest::Client, url: &str, name: &str) -> 
 
 /// Kills the server that often in that time, sometimes while it starts.
 fn torment(mut server: Server, time: Duration, kills: u64, mut dice: Dice) -> Server {
+    let until = Instant::now() + time;
     let pause = time / u32::try_from(kills + 1).unwrap();
     for round in 0..kills {
         // The moment is the point: there is no event to wait for.
@@ -167,7 +168,7 @@ fn torment(mut server: Server, time: Duration, kills: u64, mut dice: Dice) -> Se
         }
         server.restart();
     }
-    std::thread::sleep(pause);
+    std::thread::sleep(until.saturating_duration_since(Instant::now()));
     server
 }
 
