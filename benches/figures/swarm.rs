@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::http::singles;
 use crate::many::Many;
 use crate::payload::Sample;
+use crate::raw;
 use crate::server::Server;
 use crate::table::{Goal, Row, Table};
 use crate::turns::{Case, Figures, in_turn, rate};
@@ -34,6 +35,7 @@ pub fn section(samples: &[Sample], time: Duration, rounds: usize) {
 
 fn through(table: &mut Table, samples: &[Sample], (time, rounds): (Duration, usize)) {
     let folder = tempfile::tempdir().unwrap();
+    let mut plain = raw::Writer::open(&folder.path().join("raw.db"), Durability::Full, samples);
     let server = Server::start(&folder.path().join("log.db"), Durability::Full);
     let mut one = Client::connect(&server.address);
     let singles = singles(samples, &one.host);
@@ -44,6 +46,7 @@ fn through(table: &mut Table, samples: &[Sample], (time, rounds): (Duration, usi
     let figures = in_turn(
         rounds,
         &mut [
+            Case::new(|| rate(time, || plain.one())),
             Case::new(|| {
                 rate(time, || {
                     next += 1;
@@ -56,31 +59,26 @@ fn through(table: &mut Table, samples: &[Sample], (time, rounds): (Duration, usi
             Case::new(|| greedy.run(time)),
         ],
     );
-    let rows: [(&str, &str, Option<usize>, Goal); 4] = [
-        ("POST one event, 1 connection", "", None, Goal::None),
-        ("POST one event, 64 connections", "", None, Goal::None),
-        ("64 agents: send, recv of 1, ack, both mirrors", "64 connections", Some(1), Goal::Ratio(0.3)),
-        ("64 agents: send, recv of up to 10, acks, mirrors", "64 connections", Some(1), Goal::None),
+    let one_each = "64 agents: send, recv of 1, ack, both mirrors";
+    let rows: [(&str, usize, &str, Option<usize>, Goal); 7] = [
+        ("raw, one event a commit", 0, "", None, Goal::None),
+        ("POST one event, 1 connection", 1, "raw", Some(0), Goal::None),
+        ("POST one event, 64 connections", 2, "raw", Some(0), Goal::None),
+        (one_each, 3, "raw", Some(0), Goal::Ratio(0.3)),
+        (one_each, 3, "1 connection", Some(1), Goal::Ratio(0.3)),
+        (one_each, 3, "64 connections", Some(2), Goal::None),
+        ("64 agents: send, recv of up to 10, acks, mirrors", 4, "64 connections", Some(2), Goal::None),
     ];
-    for (index, (what, name, base, goal)) in rows.into_iter().enumerate() {
+    for (what, index, name, base, goal) in rows {
         table.row(Row {
             what,
             mode: "full",
             figures: &figures[index],
-            unit: if index < 2 { "events/s" } else { "messages/s" },
+            unit: if index < 3 { "events/s" } else { "messages/s" },
             beside: base.map(|base| (name, &figures[base])),
             goal,
         });
     }
-    let beside_one = Figures(figures[2].0.clone());
-    table.row(Row {
-        what: "the same beside one connection",
-        mode: "full",
-        figures: &beside_one,
-        unit: "messages/s",
-        beside: Some(("1 connection", &figures[0])),
-        goal: Goal::None,
-    });
 }
 
 /// What an agent does next.
