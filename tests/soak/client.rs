@@ -1,6 +1,7 @@
 //! A client that never gives up: it repeats a call until the answer is one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -76,6 +77,13 @@ impl Client {
             if let Some(body) = body {
                 request = request.header("content-type", "application/json").body(body.to_string());
             }
+            // Who dies while it asks comes back and repeats it; the server may have done it meanwhile.
+            if key.is_some() && dice.percent(3) {
+                let life = Duration::from_micros(dice.below(15_000));
+                let _answer_to_nobody = tokio::time::timeout(life, exchange(request)).await;
+                self.account.cut.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             match exchange(request).await {
                 Ok(answer) if !matches!(answer.status, 429 | 502..=504 | 507) => return answer,
                 Ok(answer) => self.account.note_busy(&format!("{method} {path}"), &answer),
@@ -89,9 +97,15 @@ impl Client {
         }
     }
 
-    /// A write that may be repeated under its key.
+    /// A write that may be repeated under its key. Now and then it is, when it is done: the answer is the same.
     pub async fn write(&self, method: Method, path: &str, key: &str, body: &Value) -> Answer {
-        self.call(method, path, Some(key), Some(body)).await
+        let answer = self.call(method.clone(), path, Some(key), Some(body)).await;
+        if answer.is_good() && Dice::from_seed(self.account.salt()).percent(5) {
+            let again = self.call(method, path, Some(key), Some(body)).await;
+            assert_eq!((again.status, &again.json), (200, &answer.json), "{path}: the same key again");
+            self.account.repeats.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 
     pub async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {

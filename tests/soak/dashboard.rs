@@ -13,7 +13,7 @@ use crate::account::Way;
 use crate::client::Client;
 
 /// What one dashboard was given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Run {
     pub seqs: Vec<i64>,
     pub lines: Vec<String>,
@@ -23,9 +23,11 @@ pub struct Run {
 /// Follows from the first event on until it was given this seq.
 pub async fn follow(me: Client, until: Arc<AtomicI64>) -> Run {
     let mut run = Run::default();
-    let mut position = "0".to_owned();
+    let mut position = String::new();
     while !is_complete(&run, &until) {
-        let request = me.request(Method::GET, &format!("/api/stream?after={position}"));
+        // As a browser's EventSource does: the address stays, the header says where to go on.
+        let request = me.request(Method::GET, "/api/stream?after=0");
+        let request = if position.is_empty() { request } else { request.header("last-event-id", &position) };
         let Ok(response) = request.send().await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;

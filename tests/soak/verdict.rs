@@ -6,7 +6,7 @@ use std::path::Path;
 use hivelog::rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-use crate::account::Account;
+use crate::account::{Told, approval_end, question_end};
 use crate::dashboard::Run;
 
 /// What is left to do, as a line for people; nothing, when all is done.
@@ -60,7 +60,7 @@ pub struct Totals {
 }
 
 /// Looks at the file of a server that was stopped. `history` is what an operator prints of it.
-pub fn look(db: &Path, account: &Account, runs: &[Run], history: &str) -> Totals {
+pub fn look(db: &Path, told: &Told, runs: &[Run], history: &str) -> Totals {
     let conn = Connection::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let events: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let found = Found { conn, events };
@@ -74,16 +74,16 @@ pub fn look(db: &Path, account: &Account, runs: &[Run], history: &str) -> Totals
     }
     Totals {
         events: found.events.len(),
-        messages: messages(&found, account),
-        approvals: approvals(&found, account),
-        questions: questions(&found, account),
-        peer_questions: peers(&found, account),
+        messages: messages(&found, told),
+        approvals: approvals(&found, told),
+        questions: questions(&found, told),
+        peer_questions: peers(&found, told),
         transients: found.of_kind("transient_set").count(),
-        lapsed: transients(&found),
+        lapsed: transients(&found, told),
     }
 }
 
-fn messages(found: &Found, account: &Account) -> usize {
+fn messages(found: &Found, told: &Told) -> usize {
     let stored = found.numbers("SELECT id FROM messages WHERE question_id IS NULL");
     for kind in ["sent", "delivered"] {
         let mirrored: Vec<i64> =
@@ -100,9 +100,8 @@ fn messages(found: &Found, account: &Account) -> usize {
     }
     let by_id: BTreeMap<i64, &Value> =
         found.of_kind("sent").map(|event| (event["message_id"].as_i64().unwrap(), event)).collect();
-    let received = account.received.lock().unwrap();
-    let sent = account.sent.lock().unwrap();
-    for (id, message) in &*sent {
+    let Told { sent, received, .. } = told;
+    for (id, message) in sent {
         let event = by_id[id];
         assert_eq!(
             (event["from"].as_str(), event["to"].as_str(), event["body"].as_str()),
@@ -121,12 +120,22 @@ fn messages(found: &Found, account: &Account) -> usize {
 }
 
 /// The ends of a kind by id, each exactly one.
-fn ends(found: &Found, (added, resolved): (&str, &str), member: &str) -> BTreeMap<i64, String> {
+fn ends(
+    found: &Found,
+    told: &Told,
+    (added, resolved): (&str, &str),
+    end: fn(&Value) -> String,
+) -> BTreeMap<i64, String> {
     let mut ends = BTreeMap::new();
+    let mut seqs = BTreeMap::new();
     for event in found.of_kind(resolved) {
-        let end = event[member].as_str().expect("an end").to_owned();
         let id = event["id"].as_i64().unwrap();
-        assert!(ends.insert(id, end).is_none(), "{added} {id} ended twice");
+        assert!(ends.insert(id, end(event)).is_none(), "{added} {id} ended twice");
+        seqs.insert(event["seq"].as_i64().unwrap(), id);
+    }
+    // Whoever decided, or came too late, was told the event that is there.
+    for (seq, (_, id)) in told.closed.iter().filter(|(_, (kind, _))| kind == resolved) {
+        assert_eq!(seqs.get(seq), Some(id), "{resolved}: another end than the operator was told");
     }
     let ids: Vec<i64> = found.of_kind(added).map(|event| event["id"].as_i64().unwrap()).collect();
     assert_eq!(ids.iter().copied().collect::<BTreeSet<_>>().len(), ids.len(), "{added}: an id twice");
@@ -138,50 +147,70 @@ fn ends(found: &Found, (added, resolved): (&str, &str), member: &str) -> BTreeMa
     ends
 }
 
-fn approvals(found: &Found, account: &Account) -> usize {
-    let ends = ends(found, ("approval_added", "approval_resolved"), "status");
+fn approvals(found: &Found, told: &Told) -> usize {
+    let ends = ends(found, told, ("approval_added", "approval_resolved"), approval_end);
     assert!(ends.keys().copied().eq(1..=ends.len() as i64), "the ids of approvals are not dense");
-    assert_eq!(ends, *account.approvals.lock().unwrap(), "an agent was told something else");
-    ends.len()
-}
-
-fn questions(found: &Found, account: &Account) -> usize {
-    let ends = ends(found, ("question_added", "question_resolved"), "outcome");
-    assert_eq!(ends, *account.questions.lock().unwrap(), "an agent was told something else");
-    for outcome in ["answered", "cancelled", "expired"] {
-        assert!(ends.values().any(|end| end == outcome), "no question was {outcome}");
+    assert_eq!(ends, told.approvals, "an agent was told something else");
+    for status in ["approved", "denied", "failed"] {
+        assert!(ends.values().any(|end| end.contains(status)), "no approval was {status}");
     }
     ends.len()
 }
 
-fn peers(found: &Found, account: &Account) -> usize {
-    let told = account.peer_questions.lock().unwrap();
+fn questions(found: &Found, told: &Told) -> usize {
+    let ends = ends(found, told, ("question_added", "question_resolved"), question_end);
+    assert_eq!(ends, told.questions, "an agent was told something else");
+    for outcome in ["answered", "cancelled", "expired"] {
+        let begin = format!("\"{outcome}\"");
+        assert!(ends.values().any(|end| end.starts_with(&begin)), "no question was {outcome}");
+    }
+    ends.len()
+}
+
+fn peers(found: &Found, told: &Told) -> usize {
+    let told = &told.peer_questions;
     let stored = found.numbers("SELECT id FROM peer_questions");
     assert_eq!(stored, told.keys().copied().collect(), "a question between peers that nobody waited for");
     for event in found.of_kind("question_added") {
         assert!(!stored.contains(&event["id"].as_i64().unwrap()), "on the log: {event}");
     }
-    let mut statement = found.conn.prepare("SELECT id, outcome FROM peer_questions").unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(rows.map(Result::unwrap).collect::<BTreeMap<i64, String>>(), *told);
+    let between = |event: &&Value| event.to_string().contains("between us?");
+    assert_eq!(found.events.iter().find(between), None, "a question between peers is on the log");
+    let sql = "SELECT id, json_object('outcome', outcome, 'answer', answer, 'answerer', answerer,
+                      'answered_at', answered_at, 'selected', json(selected)) FROM peer_questions";
+    let mut statement = found.conn.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).unwrap();
+    let ends = rows.map(Result::unwrap).map(|(id, row)| {
+        let row: Value = serde_json::from_str(&row).unwrap();
+        (id, question_end(&row))
+    });
+    assert_eq!(ends.collect::<BTreeMap<i64, String>>(), *told, "an agent was told something else");
     told.len()
 }
 
 /// Every transient ended, or was replaced by the next; says how many lapsed.
-fn transients(found: &Found) -> usize {
-    let mut open = BTreeSet::new();
+fn transients(found: &Found, told: &Told) -> usize {
+    let mut open = BTreeMap::new();
     let mut lapsed = 0;
     for event in &found.events {
         let name = event["name"].as_str().unwrap_or_default();
         match event["kind"].as_str() {
             Some("transient_set") => {
-                open.insert(name);
+                open.insert(name, event["expires_at"].as_i64().expect("a lease"));
             }
             Some("transient_cleared") => {
-                assert!(open.remove(name), "nothing to clear: {event}");
+                let expires_at = open.remove(name).unwrap_or_else(|| panic!("nothing to clear: {event}"));
                 let reason = event["reason"].as_str().unwrap();
-                assert!(matches!(reason, "done" | "lease_expired"), "{event}");
-                lapsed += usize::from(reason == "lease_expired");
+                let said = told.cleared.get(&event["seq"].as_i64().unwrap());
+                if reason == "lease_expired" {
+                    // The second that `expires_at` names is cut to a whole one.
+                    let now = event["recorded_at_ms"].as_i64().unwrap();
+                    assert!(now >= expires_at * 1_000, "before its lease ended at {expires_at}: {event}");
+                    assert_eq!(said, None, "{event}");
+                    lapsed += 1;
+                } else {
+                    assert_eq!(said, Some(&(name.to_owned(), reason.to_owned())), "{event}");
+                }
             }
             _ => {}
         }
