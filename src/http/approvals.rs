@@ -17,7 +17,7 @@ use crate::desk::wait;
 use crate::event::ApprovalStatus;
 use crate::http::body;
 use crate::http::caller::Caller;
-use crate::http::command::{self, Done, Opened};
+use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::problem::Problem;
 use crate::http::{Shared, json};
@@ -112,15 +112,6 @@ async fn resolve(
     Ok(command::answer(&Done { seq: appended.seqs.first().copied() }))
 }
 
-/// The query of one item.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
-struct AskedOne {
-    /// Seconds to wait for the decision: 0 to 60.
-    wait: Option<String>,
-}
-
 /// Reads an approval, waiting for its decision.
 #[utoipa::path(
     get, path = "/api/approvals/{id}", tag = "approvals", params(("id" = i64, Path), AskedOne),
@@ -149,10 +140,7 @@ async fn one(
         command::patiently(&door, &caller, wait, decided).await?;
     }
     let rows = readers.run(Lane::Point, move |conn| view(conn, &[Which::One(id)])).await?;
-    match rows.strip_prefix(b"[").and_then(|rows| rows.strip_suffix(b"]")) {
-        Some(row) if !row.is_empty() => Ok(json(row.to_vec())),
-        _ => Err(Problem::not_found()),
-    }
+    command::row(&rows)
 }
 
 /// The query of a list.

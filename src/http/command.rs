@@ -20,6 +20,7 @@ use crate::limits::COMMAND_TIMEOUT;
 use crate::log::authority::{Appended, Command};
 use crate::query::parse_wait;
 use crate::seq::Seq;
+use crate::store::keys::Key;
 
 /// The answer to what opens something.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -63,6 +64,33 @@ pub(super) fn opened(id: i64, seq: Option<Seq>, is_new: bool) -> Response {
 /// An answer as JSON.
 pub(super) fn answer(body: &impl Serialize) -> Response {
     json(serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// The key of a command that makes no event, if the request has one.
+pub(super) fn key(
+    caller: &Caller,
+    headers: &HeaderMap,
+    what: &str,
+    content: &impl Serialize,
+) -> Result<Option<Key>, Problem> {
+    Ok(append::idempotency_key(headers)?.map(|key| Key::new(caller.actor(), key, what, content)))
+}
+
+/// The one row of a list that asked for one; it may have been pruned.
+pub(super) fn row(rows: &[u8]) -> Result<Response, Problem> {
+    match rows.strip_prefix(b"[").and_then(|rows| rows.strip_suffix(b"]")) {
+        Some(row) if !row.is_empty() => Ok(json(row.to_vec())),
+        _ => Err(Problem::not_found()),
+    }
+}
+
+/// The query of one item.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
+pub(super) struct AskedOne {
+    /// Seconds to wait for its end: 0 to 60.
+    wait: Option<String>,
 }
 
 /// The id in a path; what is no id names nothing.

@@ -22,7 +22,6 @@ use crate::http::problem::Problem;
 use crate::http::{Door, Shared, append, body, command};
 use crate::limits::{COMMAND_TIMEOUT, MESSAGE_LEASE_MS};
 use crate::query::parse_wait;
-use crate::store::keys::Key;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -54,16 +53,6 @@ struct Sent {
 /// When a command that did not get its turn is dropped.
 fn deadline() -> Instant {
     Instant::now() + COMMAND_TIMEOUT
-}
-
-/// The request's idempotency key for this call, if it has one.
-fn key(
-    caller: &Caller,
-    headers: &HeaderMap,
-    what: &str,
-    content: &impl Serialize,
-) -> Result<Option<Key>, Problem> {
-    Ok(append::idempotency_key(headers)?.map(|key| Key::new(caller.actor(), key, what, content)))
 }
 
 /// Sends a message to an agent or to the operator.
@@ -260,7 +249,7 @@ async fn ack(
     caller.needs(&[Role::Agent, Role::Operator])?;
     let id = command::id(id)?;
     body::read::<Nothing>(&headers, body).await?;
-    let key = key(&caller, &headers, "ack", &id)?;
+    let key = command::key(&caller, &headers, "ack", &id)?;
     touch(&door, &caller, |broker, whose| broker.ack(id, whose, key.clone(), Some(deadline()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -295,7 +284,7 @@ async fn renew(
     let id = command::id(id)?;
     let asked: RenewBody = body::read(&headers, body).await?;
     let lease_ms = asked.lease_seconds.map_or(MESSAGE_LEASE_MS, seconds);
-    let key = key(&caller, &headers, "renew", &(id, &asked))?;
+    let key = command::key(&caller, &headers, "renew", &(id, &asked))?;
     touch(&door, &caller, |broker, whose| broker.renew(id, whose, lease_ms, key.clone(), Some(deadline())))
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -326,7 +315,7 @@ async fn requeue(
 ) -> Result<Response, Problem> {
     let name = inbox(&caller, name)?;
     body::read::<Nothing>(&headers, body).await?;
-    let key = key(&caller, &headers, "requeue", &name)?;
+    let key = command::key(&caller, &headers, "requeue", &name)?;
     let requeued = door.desk()?.broker().requeue(&name, key, Some(deadline())).await?;
     Ok(command::answer(&Requeued { requeued: requeued.answer }))
 }

@@ -7,11 +7,10 @@ use crate::board::question::{Answer, Ask};
 use crate::board::{Which, join, question};
 use crate::broker::peer::{self, PeerQuestion, Whose};
 use crate::error::Error;
+use crate::http::Door;
 use crate::http::caller::{Caller, forbidden};
 use crate::http::command::{self, Listed};
 use crate::http::problem::Problem;
-use crate::http::{Door, append};
-use crate::store::keys::Key;
 use crate::store::readers::{Lane, at_one_moment};
 
 /// A question of either sort.
@@ -35,15 +34,6 @@ pub(super) async fn look(door: &Door, id: i64) -> Result<Found, Problem> {
     door.log.shared().readers.run(Lane::Point, look).await?.ok_or_else(Problem::not_found)
 }
 
-fn key(
-    caller: &Caller,
-    headers: &HeaderMap,
-    what: &str,
-    content: &impl serde::Serialize,
-) -> Result<Option<Key>, Problem> {
-    Ok(append::idempotency_key(headers)?.map(|key| Key::new(caller.actor(), key, what, content)))
-}
-
 /// Puts a question to a peer: its id, and whether it is new.
 pub(super) async fn ask(
     door: &Door,
@@ -51,7 +41,7 @@ pub(super) async fn ask(
     headers: &HeaderMap,
     (ask, to): (Ask, &str),
 ) -> Result<(i64, bool), Problem> {
-    let key = key(caller, headers, "ask_peer", &(&ask, to))?;
+    let key = command::key(caller, headers, "ask_peer", &(&ask, to))?;
     let asked = door.desk()?.broker().ask_peer(ask, to, key).await?;
     Ok((asked.answer, asked.is_new))
 }
@@ -72,7 +62,7 @@ pub(super) async fn answer(
         }
         Some(_) => return Err(Problem::not_found()),
     };
-    let key = key(caller, headers, "answer_peer", &answer)?;
+    let key = command::key(caller, headers, "answer_peer", &answer)?;
     door.desk()?.broker().answer_peer(answer, key).await?;
     Ok(())
 }
@@ -87,7 +77,7 @@ pub(super) async fn cancel(
     if caller.name().is_some() && !caller.is_agent(&asked.asker) {
         return Err(Problem::not_found());
     }
-    let key = key(caller, headers, "cancel_peer", &asked.id)?;
+    let key = command::key(caller, headers, "cancel_peer", &asked.id)?;
     door.desk()?.broker().cancel_peer(asked.id, &asked.asker, key).await?;
     Ok(())
 }

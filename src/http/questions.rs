@@ -18,7 +18,7 @@ use crate::event::OPERATOR;
 use crate::http::approvals::AskedList;
 use crate::http::body;
 use crate::http::caller::{Caller, forbidden};
-use crate::http::command::{self, Done, Opened};
+use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::peers::{self, Found};
 use crate::http::problem::Problem;
@@ -193,15 +193,6 @@ async fn cancel(
     Ok(command::answer(&Done { seq: appended.seqs.first().copied() }))
 }
 
-/// The query of one item.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "the query is read by name; this is its documentation")]
-struct AskedOne {
-    /// Seconds to wait for the end: 0 to 60.
-    wait: Option<String>,
-}
-
 /// Reads a question, waiting for its end.
 #[utoipa::path(
     get, path = "/api/questions/{id}", tag = "questions", params(("id" = i64, Path), AskedOne),
@@ -242,10 +233,7 @@ async fn one(
         Ok(out)
     };
     let rows = door.log.shared().readers.run(Lane::Point, read).await?;
-    match rows.strip_prefix(b"[").and_then(|rows| rows.strip_suffix(b"]")) {
-        Some(row) if !row.is_empty() => Ok(json(row.to_vec())),
-        _ => Err(Problem::not_found()),
-    }
+    command::row(&rows)
 }
 
 /// Lists questions: the open ones, the oldest first, then the last 50 closed, the newest first. An agent sees
