@@ -48,6 +48,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 /// How long the swarm may take to finish what it began.
 const DRAIN: Duration = Duration::from_mins(2);
+/// Above so many events no faults are planted.
+const PLANTED_EVENTS_MAX: usize = 100_000;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
@@ -124,7 +126,10 @@ async fn soak(mut dice: Dice) {
     agents::check_that_it_happened(&account, kills);
     let (told, history) = (account.told.lock().unwrap().clone(), history(&db));
     let totals = verdict::look(&db, &told, &runs, &history);
-    planted::check_that_it_is_seen(&db, &told, &runs, &history);
+    // Each fault costs a look at everything; a long run would show no more by it.
+    if totals.events <= PLANTED_EVENTS_MAX {
+        planted::check_that_it_is_seen(&db, &told, &runs, &history);
+    }
     check(&db);
     let slowest = starts.iter().max().unwrap();
     println!("{agents} agents, {:.0} s, {kills} kills -9, durability full", lasted.as_secs_f64());
