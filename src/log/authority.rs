@@ -31,8 +31,9 @@ pub struct Command {
 pub(crate) enum Work {
     /// Append these.
     Append(Vec<Draft>),
-    /// Decide, in the transaction, which event comes of it.
-    Intend(Intent),
+    /// Decide, in the transaction, which event comes of it. Boxed, since a command is moved at every step of
+    /// its way and most of them are appends.
+    Intend(Box<Intent>),
 }
 
 /// A write of a tenant's own, in the same transaction, after the command's events; none where the command is
@@ -57,7 +58,7 @@ impl Command {
 
     /// A command that makes the event which its intent comes to.
     pub(crate) fn intend(intent: Intent) -> Self {
-        Self::of(Work::Intend(intent))
+        Self::of(Work::Intend(Box::new(intent)))
     }
 
     fn of(work: Work) -> Self {
