@@ -219,18 +219,28 @@ async fn a_new_sign_in_needs_nothing_of_the_old_one() {
 async fn who_signs_in_while_the_token_is_taken_back_is_not_in() {
     let house = House::new().await;
     let (mut refused, mut ended) = (0, 0);
-    for round in 0..60 {
+    for round in 0..63 {
         let token = house.token("ops", &[Role::Operator]).await;
         let body = json!({ "token": token }).to_string();
         let headers = [JSON];
-        let calls = (0..8).map(|_| house.ask("POST", "/session", &headers, &body));
+        // The token is taken back once so many of the eight are in: before the first one, after the last
+        // one, and between any two, where some of the others are on their way.
+        let in_before = round % 9;
+        let (came, mut coming) = tokio::sync::mpsc::unbounded_channel();
+        let calls = (0..8).map(|_| async {
+            let reply = house.ask("POST", "/session", &headers, &body).await;
+            came.send(()).expect("counted");
+            reply
+        });
         let take_back = async {
-            tokio::time::sleep(std::time::Duration::from_micros(round * 250)).await;
+            for _ in 0..in_before {
+                coming.recv().await.expect("one came");
+            }
             house.credentials.revoke("ops").await.expect("revoked");
             // Another one of that name, for which nobody signed in.
             house.token("ops", &[Role::Operator]).await
         };
-        let (replies, _) = tokio::join!(futures_util::future::join_all(calls), take_back);
+        let (_, replies) = tokio::join!(take_back, futures_util::future::join_all(calls));
         for reply in replies {
             if reply.status == 401 {
                 refused += 1;
