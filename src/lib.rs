@@ -70,11 +70,13 @@ mod log;
 mod metrics;
 mod query;
 mod row;
+mod search;
 mod seq;
 mod store;
 mod sync;
 mod tail;
 mod wire;
+mod words;
 
 pub use crate::access::Role;
 pub use crate::access::credentials::{Credentials, TokenRow};
@@ -96,9 +98,11 @@ pub use crate::log::snapshot::Snapshot;
 pub use crate::log::transfer::{ImportReport, Progress, import};
 pub use crate::query::{Filter, Order, Range};
 pub use crate::row::Row;
+pub use crate::search::{AgentRow, Agents, Search};
 pub use crate::seq::{BadCursor, Cursor, LogId, Seq};
 pub use crate::store::open::Durability;
 pub use crate::tail::Woken;
+pub use crate::words::Words;
 
 /// The `SQLite` bindings that this crate is built with: a second copy in one program cannot be linked.
 pub use rusqlite;

@@ -109,6 +109,22 @@ pub const CHUNK_EVENTS: usize = 2_000;
 pub const CHUNKS_AHEAD: usize = 3;
 /// Values of one repeated filter key.
 pub const FILTER_VALUES_MAX: usize = 64;
+/// Characters of a search.
+pub const QUERY_CHARS_MAX: usize = 1_000;
+/// Words of a search.
+pub const QUERY_WORDS_MAX: usize = 16;
+/// Characters of a word that is looked for: what is longer is found by its beginning.
+pub const WORD_CHARS_MAX: usize = 64;
+/// Events that the search index takes up in one read of the log, so that no checkpoint waits for it.
+pub const INDEX_READ_EVENTS: usize = 500;
+/// Events that it writes in one transaction of its own file.
+pub const INDEX_COMMIT_EVENTS: usize = 5_000;
+/// Text of them.
+pub const INDEX_COMMIT_BYTES: usize = 4 << 20;
+/// How long the search index leaves new events to a plain scan, so that it takes many at once.
+pub const INDEX_PAUSE: Duration = Duration::from_millis(250);
+/// Agents that a list of all of them names, those seen last first.
+pub const AGENTS_LISTED_MAX: usize = 10_000;
 /// Buckets of one activity histogram.
 pub const ACTIVITY_BUCKETS_MAX: usize = 1_000;
 /// Text kept encoded in memory for live readers.

@@ -6,6 +6,7 @@ use crate::draft::is_kind;
 use crate::error::Refusal;
 use crate::event::{FREQUENT_KINDS, is_name};
 use crate::limits::{FILTER_VALUES_MAX, INTEGER_MAX, PAGE_EVENTS, PAGE_EVENTS_MAX, WAIT_MAX};
+use crate::words::Words;
 
 /// The order of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +70,19 @@ impl Filter {
         (!self.kinds.is_empty() && self.kinds.iter().all(|kind| rare(kind))).then_some(&self.kinds)
     }
 
+    /// Whether kinds are named, none of which comes by the thousand in every log.
+    pub(crate) fn wants_few_kinds(&self) -> bool {
+        !self.kinds.is_empty() && !self.kinds.iter().any(|kind| FREQUENT_KINDS.contains(&&**kind))
+    }
+
+    pub(crate) fn kinds(&self) -> &[Box<str>] {
+        &self.kinds
+    }
+
+    pub(crate) fn agents(&self) -> &[Box<str>] {
+        &self.agents
+    }
+
     pub(crate) fn wants_all(&self) -> bool {
         self.kinds.is_empty() && self.agents.is_empty()
     }
@@ -110,6 +124,8 @@ pub struct Range {
     pub order: Order,
     /// Which events.
     pub filter: Filter,
+    /// Only events in whose text all of these words are.
+    pub words: Option<Words>,
     /// Only events recorded at or after this time, in milliseconds since 1970.
     pub since_ms: Option<i64>,
     /// Only events recorded before this time, in milliseconds since 1970.
@@ -124,6 +140,7 @@ impl Default for Range {
             limit: PAGE_EVENTS,
             order: Order::Asc,
             filter: Filter::default(),
+            words: None,
             since_ms: None,
             until_ms: None,
         }

@@ -269,8 +269,16 @@ impl Pair {
         let Question { after, before, limit, desc, wanted, since, until } = question;
         let order = if *desc { Order::Desc } else { Order::Asc };
         let (after, before, since_ms, until_ms) = (*after, *before, *since, *until);
-        let range =
-            Range { after, before, limit: *limit, order, filter: wanted.filter(), since_ms, until_ms };
+        let range = Range {
+            after,
+            before,
+            limit: *limit,
+            order,
+            filter: wanted.filter(),
+            since_ms,
+            until_ms,
+            ..Range::default()
+        };
         let page = match self.log.range(&range) {
             Err(Error::Refused(Refusal::Invalid { .. })) => {
                 assert!(!(1..=10_000).contains(limit));

@@ -38,6 +38,9 @@ pub(crate) struct HistoryArgs {
     /// Only events recorded before this time: unix seconds or RFC 3339
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Only events in whose text all of these words are; `WORD*` means all words that begin so
+    #[arg(long, short = 'q', value_name = "WORDS")]
+    query: Option<String>,
     #[command(flatten)]
     wanted: Wanted,
     #[command(flatten)]
@@ -78,6 +81,7 @@ impl Wanted {
 pub(crate) struct Asked {
     range: Range,
     wanted: Wanted,
+    words: Option<String>,
     since: Option<String>,
     until: Option<String>,
 }
@@ -108,7 +112,7 @@ impl Asked {
     /// The newest events, this many at most.
     pub(crate) fn newest(limit: usize, wanted: &Wanted) -> Result<Self, Failure> {
         let range = Range { limit, filter: wanted.filter()?, ..Range::default() };
-        let asked = Self { range, wanted: wanted.clone(), since: None, until: None };
+        let asked = Self { range, wanted: wanted.clone(), words: None, since: None, until: None };
         asked.check()
     }
 
@@ -122,11 +126,12 @@ impl Asked {
             limit: args.limit,
             order: args.order.parse::<Order>()?,
             filter: args.wanted.filter()?,
+            words: args.query.as_deref().map(str::parse).transpose()?,
             since_ms: time("since", &args.since)?,
             until_ms: time("until", &args.until)?,
         };
-        let (since, until) = (args.since.clone(), args.until.clone());
-        Self { range, wanted: args.wanted.clone(), since, until }.check()
+        let (words, since, until) = (args.query.clone(), args.since.clone(), args.until.clone());
+        Self { range, wanted: args.wanted.clone(), words, since, until }.check()
     }
 
     fn check(self) -> Result<Self, Failure> {
@@ -145,6 +150,7 @@ impl Asked {
         }
         query.extend(range.after.map(|seq| ("after", seq.to_string())));
         query.extend(range.before.map(|seq| ("before", seq.to_string())));
+        query.extend(self.words.iter().map(|words| ("q", words.clone())));
         query.extend(self.since.iter().map(|time| ("since", time.clone())));
         query.extend(self.until.iter().map(|time| ("until", time.clone())));
         query

@@ -47,6 +47,8 @@ struct Asked {
     kind: Vec<String>,
     /// Only events that concern one of these agents; may be repeated.
     agent: Vec<String>,
+    /// Only events in whose text all of these words are; `*` behind a word means all that begin so.
+    q: Option<String>,
     /// Only events recorded at or after this time: unix seconds or RFC 3339.
     since: Option<String>,
     /// Only events recorded before this time.
@@ -65,6 +67,7 @@ fn asked(mut params: Params) -> Result<(Range, Option<usize>, Duration), Refusal
         limit: limit.unwrap_or(PAGE_EVENTS),
         order: params.read("order", str::parse)?.unwrap_or_default(),
         filter: filter(&mut params)?,
+        words: params.read("q", str::parse)?,
         since_ms: params.read("since", |text| parse_time("since", text))?,
         until_ms: params.read("until", |text| parse_time("until", text))?,
     };
@@ -153,7 +156,7 @@ async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Err
 }
 
 async fn one_page(door: &Door, range: Range) -> Result<Page, Error> {
-    let mut pager = Pager::new(door.log.id(), range, false)?;
+    let mut pager = Pager::new(door.log.shared(), range, false)?;
     loop {
         // One slice at a time holds a place among the scans, so that long scans take turns.
         let (turned, page) = door

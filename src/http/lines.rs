@@ -24,7 +24,8 @@ pub(super) fn response(door: Shared, range: Range, limit: Option<usize>, caller:
     // A channel, because reading and sending run on two threads; its bound is the memory of a slow
     // client; it ends when either side goes away.
     let (sender, chunks) = channel(CHUNKS_AHEAD);
-    tokio::spawn(read_ahead(door, Lines::new(range, limit), sender));
+    let lines = Lines::new(door.log.shared(), range, limit);
+    tokio::spawn(read_ahead(door, lines, sender));
     let gone = Box::pin(caller.gone());
     let body = stream::unfold((chunks, gone), |(mut chunks, mut gone): (Receiver<Chunk>, _)| async {
         let chunk = tokio::select! {

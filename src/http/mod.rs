@@ -1,6 +1,7 @@
 //! The HTTP door: an axum router over a log, that nests in a host's app under any prefix.
 
 mod access;
+mod agents;
 mod append;
 mod approvals;
 mod auth;
@@ -11,6 +12,7 @@ mod history;
 mod lines;
 mod messages;
 mod ops;
+mod page;
 mod params;
 mod peers;
 mod problem;
@@ -32,6 +34,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,7 @@ use crate::access::credentials::Credentials;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::log::Log;
+use crate::search::Search;
 
 pub use access::Access;
 pub use problem::Problem;
@@ -52,6 +56,8 @@ pub(crate) struct Door {
     log: Log,
     /// What commands go to and credentials are asked of, or why there is none: then nobody comes in by one.
     desk: Result<Desk, Error>,
+    /// What follows the log to find words and agents, or why nothing does.
+    search: Result<Search, Error>,
     access: Access,
     /// The name of a session's cookie: cookies do not know ports, logs know their ids.
     cookie: String,
@@ -86,14 +92,15 @@ pub fn router(log: Log, access: Access) -> Router {
 
 pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) -> Router {
     let (registry, gauges) = ops::registry(&log);
-    let desk = Desk::of(&log);
+    let (desk, search) = (Desk::of(&log), Search::of(&log));
     let cookie = format!("hivelog_{}", log.id());
     let (past, requests) = (Semaphore::new(1), AtomicU64::new(0));
-    let door = Arc::new(Door { log, desk, access, cookie, stop, past, registry, gauges, requests });
+    let door = Arc::new(Door { log, desk, search, access, cookie, stop, past, registry, gauges, requests });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
-        .fallback(|| async { Problem::not_found() })
+        .route("/", get(page::index))
+        .fallback(page::file)
         .with_state(Arc::clone(&door))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked().into_response()))
         .layer(middleware::from_fn_with_state(door, guard))
@@ -103,6 +110,7 @@ fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(append::router())
         .merge(history::router())
+        .merge(agents::router())
         .merge(state::router())
         .merge(approvals::router())
         .merge(questions::router())
@@ -123,7 +131,7 @@ pub fn openapi() -> String {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What holds for every route: who may come in, and that the answer is no page.
+/// What holds for every route: who may come in, and that the answer is no page, unless it says that it is one.
 async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> Response {
     let number = door.requests.fetch_add(1, Ordering::Relaxed);
     let admitted = auth::admit(&door, &request)
@@ -142,11 +150,10 @@ async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> 
     let headers = response.headers_mut();
     set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, header::REFERRER_POLICY, "no-referrer");
-    set(
-        headers,
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    );
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        let nothing = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+        set(headers, header::CONTENT_SECURITY_POLICY, nothing);
+    }
     if !headers.contains_key(header::CACHE_CONTROL) {
         set(headers, header::CACHE_CONTROL, "no-store");
     }

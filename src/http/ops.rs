@@ -170,20 +170,12 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
     api
 }
 
-/// Adds the document itself, and a few words for a browser that comes to the root.
+/// Adds the document itself.
 pub(super) fn with_openapi(routes: Router<Shared>, api: OpenApi) -> Router<Shared> {
     let document = document(api).to_pretty_json().unwrap_or_default();
     let openapi = async move |caller: Caller, _: NoParams| {
         caller.needs(&Role::ALL)?;
         Ok::<_, Problem>(json(document.clone()))
     };
-    routes.route("/openapi.json", get(openapi)).route("/", get(|_: NoParams| std::future::ready(WELCOME)))
+    routes.route("/openapi.json", get(openapi))
 }
-
-const WELCOME: &str = "hivelog: a persistent event log\n\n\
-    api/state        what is open now\n\
-    api/history      what happened\n\
-    api/stream       what happens (server-sent events)\n\
-    api/activity     how much happened when\n\
-    openapi.json     every call\n\
-    metrics readyz livez version\n";

@@ -14,20 +14,24 @@ pub(crate) trait Lodger: Any + Send + Sync {
 }
 
 impl Log {
-    /// The one lodger of this log, which is made at the first call.
+    /// The one lodger of this kind, which is made at the first call.
     pub(crate) fn lodge<T: Lodger>(
         &self,
         make: impl FnOnce(&Self) -> Result<T, Error>,
     ) -> Result<Arc<T>, Error> {
-        let mut lodger = hold(&self.inner.lodger);
+        let mut lodgers = hold(&self.inner.lodgers);
         if self.inner.closing.is_completed() {
             return Err(Error::Closed);
         }
-        let there = match &*lodger {
-            Some(there) => Arc::clone(there),
-            None => Arc::clone(lodger.insert(Arc::new(make(self)?))),
-        };
-        let there: Arc<dyn Any + Send + Sync> = there;
-        there.downcast().map_err(|_| Error::Storage("something else lives on this log".into()))
+        let known = lodgers.iter().find_map(|lodger| {
+            let lodger: Arc<dyn Any + Send + Sync> = Arc::<dyn Lodger>::clone(lodger);
+            lodger.downcast().ok()
+        });
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let new = Arc::new(make(self)?);
+        lodgers.push(Arc::<T>::clone(&new));
+        Ok(new)
     }
 }

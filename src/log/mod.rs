@@ -4,6 +4,7 @@ pub(crate) mod activity;
 pub(crate) mod authority;
 pub(crate) mod check;
 pub(crate) mod feed;
+pub(crate) mod hints;
 pub(crate) mod local;
 pub(crate) mod lodger;
 pub(crate) mod options;
@@ -11,6 +12,7 @@ pub(crate) mod range;
 pub(crate) mod recent;
 pub(crate) mod snapshot;
 pub(crate) mod transfer;
+pub(crate) mod walk;
 pub(crate) mod watch;
 
 use std::collections::BTreeSet;
@@ -25,6 +27,7 @@ use crate::limits::RECENT_BYTES;
 use crate::log::activity::{Activity, Bucket};
 use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receipt};
 use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
+use crate::log::hints::Hints;
 use crate::log::local::Local;
 use crate::log::lodger::Lodger;
 use crate::log::options::{Options, declare};
@@ -42,7 +45,7 @@ use crate::store::readers::Readers;
 use crate::store::rows;
 use crate::store::writer::{Show, Surroundings, Writer};
 use crate::store::{lock, meta, reading};
-use crate::sync::{Mutex, lock as hold};
+use crate::sync::{self, Mutex, RwLock, lock as hold};
 use crate::tail::{Tail, Woken};
 
 /// What every part of an open log shares.
@@ -53,6 +56,14 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: SharedClock,
+    /// Where words are, if something keeps an index of them.
+    hints: RwLock<Option<Arc<dyn Hints>>>,
+}
+
+impl Shared {
+    fn hints(&self) -> Option<Arc<dyn Hints>> {
+        sync::read(&self.hints).clone()
+    }
 }
 
 /// A persistent event log in one `SQLite` file.
@@ -71,7 +82,7 @@ struct Inner {
     kinds: BTreeSet<Box<str>>,
     steady: Steady,
     /// What lives on this log as long as it is open.
-    lodger: Mutex<Option<Arc<dyn Lodger>>>,
+    lodgers: Mutex<Vec<Arc<dyn Lodger>>>,
     closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
@@ -104,8 +115,8 @@ impl Inner {
     fn close(&self) {
         // Once: by the second time the file may be open again, under a word of its own.
         self.closing.call_once(|| {
-            let lodger = hold(&self.lodger).take();
-            if let Some(lodger) = lodger {
+            let lodgers = std::mem::take(&mut *hold(&self.lodgers));
+            for lodger in lodgers {
                 lodger.leave();
             }
             match &self.source {
@@ -159,6 +170,7 @@ impl Log {
             readers,
             metrics: Arc::new(Metrics::default()),
             clock: Arc::clone(&options.clock),
+            hints: RwLock::default(),
         });
         let around = Surroundings {
             tail: Arc::clone(&shared.tail),
@@ -177,7 +189,7 @@ impl Log {
                 durability: options.durability,
                 kinds,
                 steady,
-                lodger: Mutex::new(None),
+                lodgers: Mutex::default(),
                 closing: Once::new(),
                 _folder: folder,
             }),
@@ -205,6 +217,7 @@ impl Log {
             readers,
             metrics: Arc::new(Metrics::default()),
             clock: Arc::new(SystemClock),
+            hints: RwLock::default(),
         });
         let watcher = Watcher::start(&shared)?;
         Ok(Self {
@@ -215,7 +228,7 @@ impl Log {
                 durability: Durability::Full,
                 kinds: kinds.into_iter().map(Into::into).collect(),
                 steady: Steady::start(&SystemClock),
-                lodger: Mutex::new(None),
+                lodgers: Mutex::default(),
                 closing: Once::new(),
                 _folder: None,
             }),
@@ -266,7 +279,7 @@ impl Log {
     /// # Errors
     /// [`Error::Refused`] for a question that no page can answer, [`Error::Storage`].
     pub fn range(&self, range: &Range) -> Result<Page, Error> {
-        let mut pager = Pager::new(self.id(), range.clone(), true)?;
+        let mut pager = Pager::new(&self.inner.shared, range.clone(), true)?;
         loop {
             let page = self.inner.shared.readers.with(|conn| pager.slice(conn))?;
             if let Some(page) = page {
@@ -402,6 +415,19 @@ impl Log {
         let Shared { readers, clock, metrics, .. } = &*self.inner.shared;
         let times = (Arc::clone(clock), self.inner.steady);
         Ok(Store::new(Arc::clone(writer), readers.clone(), times, Arc::clone(metrics)))
+    }
+
+    /// What the parts of a log share, for what follows it where it is written.
+    pub(crate) fn shared_to_write(&self) -> Result<&Arc<Shared>, Error> {
+        match &self.inner.source {
+            Source::Own { .. } => Ok(&self.inner.shared),
+            Source::Foreign(_) => Err(Error::ReadOnly),
+        }
+    }
+
+    /// Lets searches be helped by what keeps an index of words, or by nothing any more.
+    pub(crate) fn set_hints(shared: &Shared, hints: Option<Arc<dyn Hints>>) {
+        *sync::write(&shared.hints) = hints;
     }
 
     /// The way in for what lives on this log and must not keep it open.

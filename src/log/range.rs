@@ -7,9 +7,11 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::error::Error;
-use crate::limits::{CHUNK_BYTES, PAGE_BYTES_MAX, SCAN_SLICE, SCAN_TIME_MAX};
+use crate::limits::{CHUNK_BYTES, PAGE_BYTES_MAX, SCAN_TIME_MAX};
+use crate::log::Shared;
+use crate::log::walk::{Left, Walk};
 use crate::query::{Order, Range};
-use crate::row::{Builder, Row, RowRef, Segment, Style};
+use crate::row::{Builder, Row, Segment, Style};
 use crate::seq::{LogId, Seq};
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
@@ -74,74 +76,16 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
     })
 }
 
-/// A scan that can be left and taken up again.
-#[derive(Debug)]
-struct Walk {
-    rest: Stretch,
-    order: Order,
-}
-
-/// Why a scan came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    /// The stretch has no more rows.
-    End,
-    /// The one who takes the rows has enough.
-    Enough,
-    /// Its time was over; there may be more.
-    Time,
-}
-
-impl Walk {
-    /// Gives wanted rows for one slice of time.
-    fn slice(
-        &mut self,
-        conn: &Connection,
-        range: &Range,
-        mut take: impl FnMut(RowRef<'_>) -> ControlFlow<()>,
-    ) -> Result<Left, Error> {
-        let begin = Instant::now();
-        let mut left = Left::End;
-        let mut seen = 0u32;
-        let mut last = None;
-        rows::scan(conn, self.rest, self.order, &range.filter, |seq, row| {
-            last = Some(seq);
-            seen += 1;
-            if row.is_some_and(|row| take(row).is_break()) {
-                left = Left::Enough;
-                return ControlFlow::Break(());
-            }
-            // A look at the clock costs as much as a third of a row.
-            if seen.is_multiple_of(64) && begin.elapsed() > SCAN_SLICE {
-                left = Left::Time;
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })
-        .map_err(|error| reading(&error))?;
-        match (left, self.order, last) {
-            (Left::Enough | Left::Time, Order::Asc, Some(seq)) => self.rest.after = seq,
-            (Left::Enough | Left::Time, Order::Desc, Some(seq)) => self.rest.before = seq.get(),
-            // The end of the stretch: nothing rests.
-            (_, Order::Asc, _) => self.rest.after = self.rest.after.max(Seq::clamped(self.rest.before - 1)),
-            (_, Order::Desc, _) => self.rest.before = self.rest.before.min(self.rest.after.get() + 1),
-        }
-        Ok(left)
-    }
-}
-
 /// A page in the making: call [`Pager::slice`] until it gives the page.
-#[derive(Debug)]
 pub(crate) struct Pager {
+    shared: Arc<Shared>,
     range: Range,
     /// Whether rows are taken out of the page, or only its bytes.
     with_rows: bool,
-    log_id: LogId,
     began: Instant,
     state: Option<Making>,
 }
 
-#[derive(Debug)]
 struct Making {
     plan: Plan,
     walk: Walk,
@@ -153,9 +97,10 @@ struct Making {
 }
 
 impl Pager {
-    pub(crate) fn new(log_id: LogId, range: Range, with_rows: bool) -> Result<Self, Error> {
+    pub(crate) fn new(shared: &Arc<Shared>, range: Range, with_rows: bool) -> Result<Self, Error> {
         range.check()?;
-        Ok(Self { range, with_rows, log_id, began: Instant::now(), state: None })
+        let shared = Arc::clone(shared);
+        Ok(Self { shared, range, with_rows, began: Instant::now(), state: None })
     }
 
     const fn is_turned(&self) -> bool {
@@ -171,7 +116,7 @@ impl Pager {
             let builder = Builder::new(Style::Array);
             self.state = Some(Making {
                 plan,
-                walk: Walk { rest: plan.stretch, order },
+                walk: Walk::page(&self.shared, &self.range, plan.stretch, order),
                 builder: if self.with_rows { builder } else { builder.bare() },
                 found: Vec::new(),
                 found_bytes: 0,
@@ -212,8 +157,9 @@ impl Pager {
             return Ok(());
         }
         let stretch = Stretch { after: Seq::clamped(oldest.get() - 1), before: newest.get() + 1 };
+        let words = self.range.words.as_ref();
         rows::scan(conn, stretch, Order::Asc, &self.range.filter, |_, row| {
-            if let Some(row) = row {
+            if let Some(row) = row.filter(|row| words.is_none_or(|words| words.are_in(row.payload))) {
                 builder.push(row);
             }
             ControlFlow::Continue(())
@@ -224,18 +170,19 @@ impl Pager {
     fn page(&self, making: Making) -> Page {
         let Plan { head, floor, stretch } = making.plan;
         let (low, high) = (stretch.after.get() + 1, (stretch.before - 1).max(stretch.after.get()));
-        let (next_after, next_before) = match making.walk.order {
-            Order::Asc => (making.walk.rest.after.get(), low),
-            Order::Desc => (high, making.walk.rest.before.max(low)),
+        let rest = making.walk.rest();
+        let (next_after, next_before) = match making.walk.order() {
+            Order::Asc => (rest.after.get(), low),
+            Order::Desc => (high, rest.before.max(low)),
         };
         let rows = making.builder.finish();
-        Page { log_id: self.log_id, seq: head, floor, next_after, next_before, rows }
+        Page { log_id: self.shared.log_id, seq: head, floor, next_after, next_before, rows }
     }
 }
 
 /// A whole range in chunks of lines: call [`Lines::chunk`] until it gives none.
-#[derive(Debug)]
 pub(crate) struct Lines {
+    shared: Arc<Shared>,
     range: Range,
     /// Rows that may still come; `None` for all.
     rest: Option<usize>,
@@ -245,8 +192,8 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// The range from its start, in its order, and `limit` rows of it at most.
-    pub(crate) const fn new(range: Range, limit: Option<usize>) -> Self {
-        Self { range, rest: limit, walk: None, done: false }
+    pub(crate) fn new(shared: &Arc<Shared>, range: Range, limit: Option<usize>) -> Self {
+        Self { shared: Arc::clone(shared), range, rest: limit, walk: None, done: false }
     }
 
     /// The next chunk; an empty one after a slice of time that found nothing.
@@ -254,9 +201,11 @@ impl Lines {
         if self.done {
             return Ok(None);
         }
-        let mut walk = match self.walk.take() {
-            Some(walk) => walk,
-            None => Walk { rest: plan(conn, &self.range)?.stretch, order: self.range.order },
+        let mut walk = if let Some(walk) = self.walk.take() {
+            walk
+        } else {
+            let stretch = plan(conn, &self.range)?.stretch;
+            Walk::whole(&self.shared, &self.range, stretch, self.range.order)
         };
         let mut builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10)).bare();
         let rest = self.rest;

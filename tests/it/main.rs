@@ -15,6 +15,9 @@
 mod append;
 mod approvals;
 mod broker;
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../dice/mod.rs"]
+mod dice;
 mod forward;
 mod history;
 mod live;
@@ -22,6 +25,7 @@ mod other;
 mod questions;
 mod restart;
 mod schema;
+mod search;
 mod snapshot;
 mod store;
 mod swarm;

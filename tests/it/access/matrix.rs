@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
     ("GET /api/state", "/api/state", "", READ),
     ("GET /api/history", "/api/history", "", READ),
     ("GET /api/history/{seq}", "/api/history/1", "", READ),
+    ("GET /api/agents", "/api/agents", "", READ),
     ("GET /api/activity", "/api/activity", "", READ),
     ("GET /api/stream", "/api/stream", "", READ),
     ("POST /api/events", "/api/events", r#"{"kind":"test.note","agent":"alice"}"#, [401, 401, 403, 403, 201, 403, 403, 201]),

@@ -1,0 +1,338 @@
+/** @file What happened, and what happens now? */
+
+import { Problem } from "./api.js";
+import { asked, go, onAddress, seqOf } from "./address.js";
+import { button, element } from "./card.js";
+import { Detail } from "./detail.js";
+import { BLOB_BYTES_MAX, download } from "./download.js";
+import { drawer } from "./draw.js";
+import { FilterBar } from "./filterbar.js";
+import { Filters } from "./filters.js";
+import { Loaded } from "./loaded.js";
+import { readStretch } from "./range.js";
+import { Rows } from "./rows.js";
+
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./client.js").LogEvent} LogEvent */
+
+/** @param {number} bytes */
+function size(bytes) {
+  return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024).toLocaleString()} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+/** @param {unknown} error */
+function words(error) {
+  if (!(error instanceof Problem)) return error instanceof Error ? error.message : "it failed";
+  return error.detail ? `${error.title}: ${error.detail}` : error.title;
+}
+
+export class Feed extends HTMLElement {
+  #leaving = new AbortController();
+  /** @type {Page | null} */
+  #page = null;
+  #key = "";
+  /** Somebody pressed pause: then reaching the end does not follow again. */
+  #is_paused = false;
+  #follow = button("follow");
+  #news = button("primary news");
+  #state = element("p", "feed-state muted");
+  #save = button("quiet", "Download");
+  #first = button("quiet", "First");
+  /** @type {AbortController | null} */
+  #saving = null;
+  #draw = () => {};
+
+  /** @param {Page} page */
+  set page(page) {
+    this.#leaving.abort();
+    this.#leaving = new AbortController();
+    const { signal } = this.#leaving;
+    this.#page = page;
+    this.#is_paused = false;
+    this.#draw = drawer(() => this.#drawn(), signal);
+    this.filters = new FilterBar(page, signal);
+    this.loaded = new Loaded(page, Filters.ofAddress(), this.#draw);
+    const told = {
+      open: (/** @type {number} */ seq) => go(page, { event: String(seq) }, { push: this.detail?.seq === 0 }),
+      draw: this.#draw,
+      left: () => this.#draw(),
+      ended: () => this.#ended(),
+    };
+    this.rows = new Rows(this.loaded, told, signal);
+    this.detail = new Detail(page, {
+      close: () => go(page, { event: null }),
+      step: (by) => void this.#step(by),
+      reveal: (seq) => void this.#reveal(seq),
+      open: (seq) => go(page, { event: String(seq) }, { push: false }),
+    }, signal);
+    this.#build(signal);
+    this.#listen(page, signal);
+  }
+
+  disconnectedCallback() {
+    this.#leaving.abort();
+    this.#saving?.abort();
+    this.loaded?.close();
+  }
+
+  /** @param {AbortSignal} signal */
+  #build(signal) {
+    const { rows, detail, filters } = this;
+    if (!rows || !detail || !filters) return;
+    this.#state.setAttribute("role", "status");
+    const bar = element("div", "feed-bar", this.#follow, this.#state, element("span", "spring"), this.#first, this.#save);
+    this.#news.hidden = true;
+    const main = element("div", "feed-rows", rows.element, this.#news);
+    this.replaceChildren(filters.element, bar, element("div", "feed-main", main, detail.element));
+    this.#follow.addEventListener("click", () => this.#toggle(), { signal });
+    this.#news.addEventListener("click", () => this.#toEnd(), { signal });
+    this.#first.addEventListener("click", () => this.#toStart(), { signal });
+    this.#save.addEventListener("click", () => void this.#download(), { signal });
+    rows.element.addEventListener("to-start", () => this.#toStart(), { signal });
+    rows.element.addEventListener("to-end", () => this.#toEnd(), { signal });
+    rows.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && detail.seq !== 0) go(/** @type {Page} */ (this.#page), { event: null });
+    }, { signal });
+  }
+
+  /**
+   * @param {Page} page
+   * @param {AbortSignal} signal
+   */
+  #listen(page, signal) {
+    page.listen("state", ({ state }) => this.#begin(state.seq), signal);
+    page.listen("event", ({ event, line }) => this.#take(event, line), signal);
+    page.listen("status", () => this.#draw(), signal);
+    page.listen("session", () => this.#again(), signal);
+    onAddress(page, () => this.#addressed(), signal);
+    if (page.board) this.#begin(page.board.seq);
+    this.#addressed();
+    this.#draw();
+  }
+
+  /** @param {number} seq the snapshot that the newest events are pinned to */
+  #begin(seq) {
+    this.loaded?.goesOnFrom(seq);
+    this.#key = Filters.ofAddress().key;
+    this.#restart();
+  }
+
+  /** Reads the newest of what is asked for now. */
+  #restart() {
+    const { loaded, rows } = this;
+    if (!loaded || !rows) return;
+    rows.clear();
+    rows.follows = !this.#is_paused;
+    void loaded.ask(Filters.ofAddress());
+  }
+
+  #again() {
+    if (!this.loaded?.problem) return;
+    this.loaded.problem = null;
+    this.#draw();
+  }
+
+  /**
+   * @param {LogEvent} event
+   * @param {string} line
+   */
+  #take(event, line) {
+    const { loaded, rows } = this;
+    if (!loaded || !rows) return;
+    this.filters?.saw(event.kind);
+    if (!loaded.take(event, line)) return;
+    if (!rows.follows) loaded.news += 1;
+    this.#draw();
+  }
+
+  #addressed() {
+    const { loaded, detail, rows } = this;
+    if (!loaded || !detail || !rows) return;
+    const { key } = Filters.ofAddress();
+    if (key !== this.#key && loaded.isKnown) {
+      this.#key = key;
+      this.#is_paused = false;
+      this.#restart();
+    }
+    const seq = seqOf(asked().get("event"));
+    if (seq === null) return this.#closeDetail();
+    const line = loaded.rows[rows.indexOf(seq)];
+    void detail.show(seq, line?.seq === seq ? line.line : null);
+    rows.mark(seq);
+    this.classList.add("has-detail");
+  }
+
+  #closeDetail() {
+    const { detail, rows, loaded } = this;
+    if (!detail || !rows || !loaded || detail.seq === 0) return;
+    const { seq } = detail;
+    detail.hide();
+    rows.mark(0);
+    this.classList.remove("has-detail");
+    const index = rows.indexOf(seq);
+    if (loaded.rows[index]?.seq === seq && !rows.follows) rows.focusRow(index);
+    else rows.element.focus({ preventScroll: true });
+  }
+
+  /**
+   * Shows the event before or after the shown one, of those that are asked for.
+   * @param {-1 | 1} by
+   */
+  async #step(by) {
+    const { loaded, detail, rows } = this;
+    const page = this.#page;
+    if (!loaded || !detail || !rows || !page) return;
+    const { seq } = detail;
+    const index = rows.indexOf(seq);
+    const is_here = loaded.rows[index]?.seq === seq;
+    const next = is_here ? loaded.rows[index + by] : undefined;
+    if (next) {
+      if (!rows.follows || by < 0) rows.reveal(index + by);
+      return go(page, { event: String(next.seq) }, { push: false });
+    }
+    const params = loaded.filters.params();
+    params.set("limit", "1");
+    params.set(by < 0 ? "before" : "after", String(seq));
+    if (by < 0) params.set("order", "desc");
+    try {
+      const found = (await readStretch(page, params, this.#leaving.signal)).rows[0];
+      if (detail.seq !== seq) return;
+      if (found) go(page, { event: String(found.seq) }, { push: false });
+      else detail.say(by < 0 ? "There is none before it." : "There is none after it.");
+    } catch (error) {
+      if (!this.#leaving.signal.aborted) detail.say(words(error));
+    }
+  }
+
+  /** @param {number} seq is brought into view, between those that came before and after it */
+  async #reveal(seq) {
+    const { loaded, rows, detail } = this;
+    const page = this.#page;
+    if (!loaded || !rows || !page) return;
+    if (!loaded.filters.isEmpty && loaded.rows[rows.indexOf(seq)]?.seq !== seq) {
+      go(page, { kind: null, agent: null, q: null, since: null, until: null });
+    }
+    rows.follows = false;
+    if (loaded.rows[rows.indexOf(seq)]?.seq !== seq) await loaded.around(seq);
+    rows.reveal(rows.indexOf(seq), "center");
+    if (!matchMedia("(min-width: 1100px)").matches) go(page, { event: null });
+    rows.mark(detail?.seq ?? 0);
+  }
+
+  #toggle() {
+    const { rows } = this;
+    if (!rows) return;
+    if (!rows.follows) return this.#toEnd();
+    rows.follows = false;
+    this.#is_paused = true;
+    this.#draw();
+  }
+
+  #toEnd() {
+    const { loaded, rows } = this;
+    if (!loaded || !rows) return;
+    this.#is_paused = false;
+    rows.follows = true;
+    loaded.news = 0;
+    if (!loaded.is_attached) {
+      rows.clear();
+      void loaded.newest();
+    }
+    rows.element.focus({ preventScroll: true });
+    this.#draw();
+  }
+
+  #toStart() {
+    const { loaded, rows } = this;
+    if (!loaded || !rows) return;
+    rows.follows = false;
+    rows.clear();
+    if (!loaded.is_start) void loaded.oldest();
+    rows.element.focus({ preventScroll: true });
+    this.#draw();
+  }
+
+  /** The reader scrolled to the end of all there is. */
+  #ended() {
+    const { loaded, rows } = this;
+    if (!loaded || !rows) return;
+    loaded.news = 0;
+    if (!this.#is_paused) rows.follows = true;
+  }
+
+  async #download() {
+    const page = this.#page;
+    if (!page || !this.loaded) return;
+    if (this.#saving) return this.#saving.abort();
+    const saving = new AbortController();
+    this.#saving = saving;
+    const params = this.loaded.filters.params();
+    params.set("before", String((page.board?.seq ?? page.status.head) + 1));
+    const progress = (/** @type {number} */ bytes) => {
+      this.#save.textContent = `Stop (${size(bytes)})`;
+    };
+    let said = "";
+    try {
+      progress(0);
+      const log = page.status.log_id ?? "log";
+      const bytes = await download(page, params, `hivelog-${log}.ndjson`, progress, saving.signal);
+      said = `Saved ${size(bytes)}, each event as it was received.`;
+    } catch (error) {
+      const is_stopped = error instanceof DOMException && error.name === "AbortError";
+      if (error instanceof RangeError) {
+        said = `More than ${size(BLOB_BYTES_MAX)}, which is all that this browser can save from a page: narrow the range, or use \u201chivelog export\u201d.`;
+      } else said = is_stopped ? "The download was stopped." : `The download failed: ${words(error)}.`;
+    }
+    this.#saving = null;
+    this.#save.textContent = "Download";
+    this.#said = said;
+    this.#draw();
+  }
+
+  #said = "";
+
+  #drawn() {
+    const { loaded, rows } = this;
+    const page = this.#page;
+    if (!loaded || !rows || !page || !this.isConnected) return;
+    rows.draw();
+    const is_following = rows.follows;
+    this.#follow.textContent = is_following ? "\u23f8 Pause" : "\u25b6 Follow";
+    this.#follow.title = is_following ? "Stop moving with what comes" : "Go to the newest and move with what comes";
+    this.#news.hidden = is_following || loaded.news === 0;
+    this.#news.textContent = `\u2193 ${loaded.news.toLocaleString()} new`;
+    rows.edge(...this.#edge());
+    const state = this.#said || this.#stateWords(is_following);
+    if (this.#state.textContent !== state) this.#state.textContent = state;
+    this.#said = "";
+  }
+
+  /** @param {boolean} is_following */
+  #stateWords(is_following) {
+    const { state, head } = /** @type {Page} */ (this.#page).status;
+    if (state === "signed_out") return "Signed out: nothing new is shown.";
+    if (state !== "live" && state !== "catching_up") return `Not live: events up to #${head.toLocaleString()} at most.`;
+    if (state === "catching_up") return "Catching up\u2026";
+    if (is_following) return "Live";
+    return this.#is_paused ? "Paused" : "Scrolled back";
+  }
+
+  #edge() {
+    const { loaded } = this;
+    if (!loaded) return [""];
+    if (loaded.problem) {
+      const again = button("quiet", "Try again");
+      again.addEventListener("click", () => this.#again());
+      return [element("span", "problem", `Events cannot be read: ${words(loaded.problem)}. `), again];
+    }
+    if (!loaded.is_start) {
+      if (loaded.filters.isEmpty) return ["Reading older events\u2026"];
+      return [`Looking for older ones, before #${loaded.low.toLocaleString()}\u2026`];
+    }
+    if (loaded.rows.length > 0) return [loaded.filters.isEmpty ? "The log begins here." : "There are no older ones."];
+    if (loaded.is_reading_newer || !loaded.isKnown) return ["Reading\u2026"];
+    return [loaded.filters.isEmpty ? "Nothing has happened yet." : "No event is like that."];
+  }
+}
+
+customElements.define("hive-feed", Feed);

@@ -1,0 +1,193 @@
+/** @file Who is signed in, and how does one sign in? */
+
+import { get, keepSecret, Problem, secret, send } from "./api.js";
+
+/** @typedef {import("./page.js").Page} Page */
+
+const FRAGMENT = /^#login=(.+)$/;
+
+/** Takes the code of a login link out of the address before anybody sees it there. */
+function takeCode() {
+  const code = FRAGMENT.exec(location.hash)?.[1] ?? null;
+  if (code === null) return null;
+  history.replaceState(history.state, "", location.pathname + location.search);
+  try {
+    return decodeURIComponent(code);
+  } catch {
+    return code;
+  }
+}
+
+/**
+ * @param {Page} page
+ * @param {{code: string} | {token: string}} shown
+ */
+async function signIn(page, shown) {
+  const { name, roles, session } = await send(page, "POST", "session", shown);
+  keepSecret(page, session);
+  page.session = { name, roles };
+}
+
+/**
+ * Signs in with the code of a login link, now and whenever one is put into the address.
+ * @param {Page} page
+ * @param {AbortSignal} signal
+ */
+export async function signInByFragment(page, signal) {
+  const take = async () => {
+    const code = takeCode();
+    if (code === null) return false;
+    try {
+      await signIn(page, { code });
+      return true;
+    } catch (error) {
+      const is_used = error instanceof Problem && error.status === 401;
+      const why = is_used ? "This link was used already, or its ten minutes are over." : String(error);
+      page.dispatchEvent(new CustomEvent("signin-failed", { detail: why }));
+      return false;
+    }
+  };
+  addEventListener("hashchange", async () => (await take()) && page.reload(), { signal });
+  await take();
+}
+
+/**
+ * Asks who is signed in.
+ * @param {Page} page
+ */
+export async function who(page) {
+  try {
+    const { name, roles } = await get(page, "session");
+    page.session = { name, roles };
+  } catch {
+    // Nobody, which the call has noted; or the server is away, and the stream says so.
+  }
+}
+
+/**
+ * Ends the session, here and on the server.
+ * @param {Page} page
+ */
+export async function signOut(page) {
+  await send(page, "DELETE", "session", undefined);
+  keepSecret(page, null);
+  // Nothing of the log stays, neither in sight nor in memory.
+  location.reload();
+}
+
+/** Says that nobody is signed in and takes a token, or says what the one who is may not do. */
+class SessionPanel extends HTMLElement {
+  #ended = new AbortController();
+  /** @type {string | null} */
+  #failure = null;
+  /** Where the form was not drawn before, so that what was typed stays. */
+  #drawn = "";
+
+  /** @param {Page} page */
+  set page(page) {
+    const { signal } = this.#ended;
+    const draw = () => this.#draw(page);
+    page.listen("session", draw, signal);
+    page.listen("status", draw, signal);
+    page.listen(
+      "signin-failed",
+      (why) => {
+        this.#failure = why;
+        this.#drawn = "";
+        draw();
+      },
+      signal,
+    );
+    // When the server is back, who is signed in may not be known yet.
+    page.listen("status", (status) => !page.asked && status.state === "live" && who(page), signal);
+    draw();
+  }
+
+  disconnectedCallback() {
+    this.#ended.abort();
+  }
+
+  /** @param {Page} page */
+  #draw(page) {
+    const is_out = (page.asked && page.session === null) || page.status.state === "signed_out";
+    const what = is_out ? "out" : page.session ? this.#limits(page) : "";
+    if (what === this.#drawn) return;
+    this.#drawn = what;
+    this.replaceChildren();
+    if (what === "") return;
+    if (is_out) this.append(...this.#signedOut(page));
+    else this.append(paragraph("session-note", what));
+  }
+
+  /** @param {Page} page */
+  #limits(page) {
+    const { name } = page.session ?? {};
+    if (!page.can("read", "operator", "admin")) return "This credential may not read the log.";
+    if (!page.can("operator")) return "You can look at everything; deciding and answering needs the role operator.";
+    if (typeof name === "string" && secret(page) === null)
+      return "This browser can only read: it has lost the second secret of its session. Sign out and in again to decide.";
+    return "";
+  }
+
+  /** @param {Page} page */
+  #signedOut(page) {
+    const title = document.createElement("h2");
+    title.textContent = "You are signed out";
+    const how = paragraph("", "Open the link that ");
+    const command = document.createElement("code");
+    command.textContent = "hivelog login";
+    how.append(command, " prints on the server\u2019s machine, or paste a token.");
+    const section = document.createElement("section");
+    section.className = "signin";
+    section.append(title, how, this.#form(page));
+    return [section];
+  }
+
+  /** @param {Page} page */
+  #form(page) {
+    const form = document.createElement("form");
+    const label = document.createElement("label");
+    const field = document.createElement("input");
+    const button = document.createElement("button");
+    const failure = paragraph("problem", this.#failure ?? "");
+    failure.setAttribute("role", "alert");
+    field.type = "password";
+    field.autocomplete = "off";
+    field.spellcheck = false;
+    field.required = true;
+    field.maxLength = 256;
+    label.append("Token", field);
+    button.textContent = "Sign in";
+    button.className = "primary";
+    form.append(label, button, failure);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      try {
+        await signIn(page, { token: field.value.trim() });
+        this.#failure = null;
+        page.reload();
+      } catch (error) {
+        const is_wrong = error instanceof Problem && error.status === 401;
+        failure.textContent = is_wrong ? "This token does not hold." : String(error);
+      } finally {
+        field.value = "";
+        button.disabled = false;
+      }
+    });
+    return form;
+  }
+}
+
+/**
+ * @param {string} className
+ * @param {string} text
+ */
+function paragraph(className, text) {
+  const element = document.createElement("p");
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+customElements.define("hive-session", SessionPanel);
