@@ -9,6 +9,9 @@ use std::borrow::Cow;
 use crate::error::Refusal;
 use crate::limits::{QUERY_CHARS_MAX, QUERY_WORDS_MAX, WORD_CHARS_MAX};
 
+/// Characters of a beginning that an index knows by itself.
+pub(crate) const PREFIX_CHARS: usize = 3;
+
 /// Words that all have to be in an event's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words(Vec<Word>);
@@ -56,6 +59,11 @@ impl Words {
         self.0.iter()
     }
 
+    /// Whether an index can tell where they are.
+    pub(crate) fn are_selective(&self) -> bool {
+        self.0.iter().any(Word::is_selective)
+    }
+
     /// Whether all of them are in the text of this payload.
     pub(crate) fn are_in(&self, payload: &[u8]) -> bool {
         let mut missing: Vec<&Word> = self.0.iter().collect();
@@ -73,6 +81,12 @@ impl Words {
 }
 
 impl Word {
+    /// Whether an index can tell where it is: what begins with one or two letters is nearly everywhere, and an
+    /// index would have to gather all of it first (measured: seconds, for a million events).
+    pub(crate) fn is_selective(&self) -> bool {
+        !self.is_prefix || self.text.chars().count() >= PREFIX_CHARS
+    }
+
     fn is(&self, word: &str) -> bool {
         if self.is_prefix { word.starts_with(&self.text) } else { word == self.text }
     }

@@ -43,6 +43,7 @@ pub(super) struct Gauges {
     queued: Gauge<i64, AtomicI64>,
     recent_bytes: Gauge<i64, AtomicI64>,
     failed: Gauge<i64, AtomicI64>,
+    search: Gauge<i64, AtomicI64>,
 }
 
 pub(super) fn registry(log: &Log) -> (Registry, Gauges) {
@@ -52,6 +53,11 @@ pub(super) fn registry(log: &Log) -> (Registry, Gauges) {
     registry.register("head_seq", "The highest committed seq", gauges.head.clone());
     registry.register("queued_appends", "Appends that wait for the writer", gauges.queued.clone());
     registry.register("recent_bytes", "Encoded events kept in memory", gauges.recent_bytes.clone());
+    registry.register(
+        "search_seq",
+        "The seq up to which the search index has the log",
+        gauges.search.clone(),
+    );
     registry.register("failed", "1 when the log takes no more appends", gauges.failed.clone());
     (registry, gauges)
 }
@@ -119,6 +125,7 @@ async fn metrics(State(door): State<Shared>, caller: Caller, _: NoParams) -> Res
     door.gauges.head.set(door.log.tail().get());
     door.gauges.queued.set(as_gauge(door.log.queued()));
     door.gauges.recent_bytes.set(as_gauge(door.log.shared().recent.bytes()));
+    door.gauges.search.set(door.search.as_ref().map_or(0, |search| search.upto().get()));
     door.gauges.failed.set(i64::from(door.log.failure().is_some()));
     let mut text = String::new();
     encode(&mut text, &door.registry).map_err(|_| Problem::panicked())?;

@@ -15,6 +15,7 @@ use crate::row::RowRef;
 use crate::seq::Seq;
 use crate::store::reading;
 use crate::store::rows::{self, Stretch};
+use crate::words::Words;
 
 /// A scan that can be left and taken up again.
 pub(super) struct Walk {
@@ -39,13 +40,13 @@ impl Walk {
     /// that no index holds and that are not most of the log.
     pub(super) fn page(shared: &Shared, range: &Range, rest: Stretch, order: Order) -> Self {
         let by_kind = range.filter.rare_kinds().is_none() && range.filter.wants_few_kinds();
-        let wanted = range.words.is_some() || range.filter.names_agents() || by_kind;
+        let wanted = names_places(range) || range.filter.names_agents() || by_kind;
         Self { rest, order, hints: shared.hints().filter(|_| wanted) }
     }
 
     /// The scan of a whole range, which reads on faster than it can look up.
     pub(super) fn whole(shared: &Shared, range: &Range, rest: Stretch, order: Order) -> Self {
-        Self { rest, order, hints: shared.hints().filter(|_| range.words.is_some()) }
+        Self { rest, order, hints: shared.hints().filter(|_| names_places(range)) }
     }
 
     pub(super) const fn rest(&self) -> Stretch {
@@ -164,6 +165,11 @@ fn by_hints(
         // One that was pruned since is no row any more.
         Ok(progress.pass(seq, enough.unwrap_or(false)))
     })
+}
+
+/// Whether words are asked for of which an index knows where they are.
+fn names_places(range: &Range) -> bool {
+    range.words.as_ref().is_some_and(Words::are_selective)
 }
 
 fn has_words(range: &Range, row: &RowRef<'_>) -> bool {

@@ -26,6 +26,7 @@ use crate::words::{Words, each_word};
 /// What the file looks like; one of another look is built anew.
 const FORMAT: i64 = 1;
 
+/// `prefix` is [`PREFIX_CHARS`](crate::words::PREFIX_CHARS): the beginnings that are looked for most.
 const SCHEMA: &str = "
     CREATE TABLE about (name TEXT PRIMARY KEY NOT NULL, value ANY NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE agents (
@@ -38,7 +39,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX agents_by_last ON agents (last_seq);
     CREATE VIRTUAL TABLE words USING fts5(
-        text, content='', contentless_delete=1, detail=none, tokenize=\"ascii tokenchars '@#._-'\"
+        text, content='', contentless_delete=1, detail=none, prefix='3', tokenize=\"ascii tokenchars '@#._-'\"
     );";
 
 /// What the index knows of the log as a whole.
@@ -328,7 +329,7 @@ pub(super) fn find(
 /// them can end its quotes.
 fn question(words: Option<&Words>, filter: &Filter) -> String {
     let mut parts: Vec<String> = Vec::new();
-    for word in words.into_iter().flat_map(Words::iter) {
+    for word in words.into_iter().flat_map(Words::iter).filter(|word| word.is_selective()) {
         parts.push(format!("\"{}\"{}", word.text, if word.is_prefix { " *" } else { "" }));
     }
     let any = |mark: char, names: &[Box<str>]| {

@@ -19,6 +19,7 @@ mod broker;
 #[path = "../dice/mod.rs"]
 mod dice;
 mod forward;
+mod golden;
 mod history;
 mod live;
 mod other;

@@ -47,8 +47,9 @@ fn random_event(dice: &mut Dice) -> String {
 
 fn random_range(dice: &mut Dice, head: i64) -> Range {
     let mut pick = |list: &[&str]| list[dice.below(list.len() as u64) as usize].to_owned();
-    let mut words =
-        pick(&["alpha", "BETA", "deploy*", "deploy", "spät*", "東", "été", "it", "12", "9f*", "s"]);
+    let mut words = pick(&[
+        "alpha", "BETA", "deploy*", "deploy", "spät*", "東", "été", "it", "12", "9f*", "s", "x*", "dep*",
+    ]);
     if words.len() % 2 == 0 {
         words = format!("{words} {}", pick(&["done", "gamma", "x*"]));
     }
