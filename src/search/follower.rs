@@ -22,8 +22,10 @@ use crate::sync::{AtomicI64, Condvar, Mutex, Ordering, lock, wait_for};
 use crate::tail::Tail;
 use crate::words::Words;
 
-/// How long the thread waits before it begins anew after a failure.
+/// How long the thread waits before it begins anew after a failure, at first and at most: where the disk is full,
+/// the index leaves what there is to the log.
 const BACKOFF: Duration = Duration::from_secs(5);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
 
 /// The index as those who search see it.
 struct Shelf {
@@ -137,16 +139,19 @@ struct Look {
 impl Work {
     fn run(&mut self) {
         give_way();
+        let mut backoff = BACKOFF;
         while self.place.is_open() {
             let ended = self.follow();
             self.show(None);
             match ended {
-                Ok(()) | Err(Error::Closed) => {}
+                Ok(()) => backoff = BACKOFF,
+                Err(Error::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the search index begins anew; searches scan the log meanwhile");
                     // What cannot be removed cannot be opened either: the next attempt says so.
                     let _told_then = index::remove(&self.path);
-                    self.place.rest(BACKOFF);
+                    self.place.rest(backoff);
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
             }
         }
