@@ -1,7 +1,7 @@
 /** @file When did much happen? A histogram that leads to what happened then. */
 
-import { get, Problem } from "./api.js";
 import { asked, go, msOf, onAddress, timeText } from "./address.js";
+import { get, Problem } from "./api.js";
 import { Bars } from "./bars.js";
 import { button, element } from "./card.js";
 import { drawer } from "./draw.js";
@@ -39,8 +39,9 @@ export class Activity extends HTMLElement {
   #fetched_at = Number.NEGATIVE_INFINITY;
   #is_fetching = false;
   #is_stale = true;
-  #summary = element("p", "activity-summary muted");
-  #read = element("p", "activity-read");
+  /** What is pointed at, or else a summary. */
+  #words = element("p", "activity-words muted");
+  #readout = "";
   #in = button("quiet", "Zoom in");
   #out = button("quiet", "Zoom out");
   #clear = button("quiet", "All times");
@@ -53,20 +54,35 @@ export class Activity extends HTMLElement {
     const { signal } = this.#leaving;
     this.#page = page;
     this.#note = drawer(() => this.#draw(), signal, 250);
-    this.bars = new Bars({
-      read: (first, last) => this.#readout(first, last),
-      select: (first, last) => this.#select(first, last),
-      clear: () => this.#unselect(),
-      resized: () => this.#stale(),
-    }, signal);
-    const tools = element("div", "activity-tools", this.#read, element("span", "spring"), this.#in, this.#out, this.#clear);
-    this.replaceChildren(tools, this.bars.element, this.#summary);
+    this.bars = new Bars(
+      {
+        read: (first, last) => this.#read(first, last),
+        select: (first, last) => this.#select(first, last),
+        clear: () => this.#unselect(),
+        resized: () => this.#stale(),
+      },
+      signal,
+    );
+    const tools = element(
+      "div",
+      "activity-tools",
+      this.#words,
+      element("span", "spring"),
+      this.#in,
+      this.#out,
+      this.#clear,
+    );
+    this.replaceChildren(tools, this.bars.element);
     this.#in.addEventListener("click", () => this.#zoomIn(), { signal });
     this.#out.addEventListener("click", () => this.#zoomOut(), { signal });
-    this.#clear.addEventListener("click", () => {
-      this.#unselect();
-      this.#look(null, null);
-    }, { signal });
+    this.#clear.addEventListener(
+      "click",
+      () => {
+        this.#unselect();
+        this.#look(null, null);
+      },
+      { signal },
+    );
     page.listen("state", () => this.#stale(), signal);
     page.listen("event", ({ event }) => this.#take(event), signal);
     page.listen("status", () => this.#note(), signal);
@@ -221,10 +237,15 @@ export class Activity extends HTMLElement {
    * @param {number | null} first
    * @param {number} last
    */
-  #readout(first, last) {
-    const words = first === null ? "" : this.#spanWords(first, last);
-    this.#read.textContent = words;
-    return words;
+  #read(first, last) {
+    this.#readout = first === null ? "" : this.#spanWords(first, last);
+    this.#say();
+    return this.#readout;
+  }
+
+  #say() {
+    const words = this.#readout || this.#summary();
+    if (this.#words.textContent !== words) this.#words.textContent = words;
   }
 
   /**
@@ -249,18 +270,18 @@ export class Activity extends HTMLElement {
     this.#in.disabled = !is_selected || this.#end_ms - (this.#buckets[0]?.from_ms ?? 0) <= SPAN_MS_MIN;
     this.#out.disabled = is_all;
     this.#clear.disabled = is_all && !is_selected;
-    const words = this.#summaryWords();
-    if (this.#summary.textContent !== words) this.#summary.textContent = words;
+    this.#say();
   }
 
-  #summaryWords() {
+  #summary() {
     if (this.#problem !== "") return `Not up to date: ${this.#problem}.`;
     const [first] = this.#buckets;
     if (!first) return "";
     const total = this.#buckets.reduce((sum, bucket) => sum + bucket.count, 0);
     const state = this.#page?.status.state;
     const is_now = this.#view.until === null && (state === "live" || state === "catching_up");
-    const to = this.#view.until === null ? (is_now ? "now" : "when this page was last live") : absolute(this.#end_ms);
+    const to =
+      this.#view.until === null ? (is_now ? "now" : "when this page was last live") : absolute(this.#end_ms);
     return `${events(total)} from ${absolute(first.from_ms)} to ${to}.`;
   }
 }

@@ -18,7 +18,8 @@ export function addressWith(changes) {
     const value = changes[member];
     if (value === undefined) continue;
     params.delete(member);
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== "") params.append(member, one);
+    for (const one of Array.isArray(value) ? value : [value])
+      if (one !== null && one !== "") params.append(member, one);
   }
   const query = params.toString();
   return query === "" ? location.pathname : `?${query}`;

@@ -31,6 +31,7 @@ const MEMBERS = new Map([
 /** What a custom event says of who it is about. */
 const CUSTOM = ["agent"];
 const WATCHDOG = "ttl-watchdog";
+const ORDER = new Intl.Collator("en", { numeric: true });
 const SHOWN_STEP = 200;
 const FILTER_FROM = 12;
 /** A drawing touches only what changed, and an order by time is only that often looked at again. */
@@ -185,7 +186,8 @@ class Agents extends HTMLElement {
       this.#log_id = board.log_id;
       this.#agents.clear();
     }
-    for (const { row } of openRows(board)) this.#seen(row.agent ?? row.asker, Number(row.recorded_at_ms), false);
+    for (const { row } of openRows(board))
+      this.#seen(row.agent ?? row.asker, Number(row.recorded_at_ms), false);
     for (const row of board.transients.values()) this.#seen(row.name, Number(row.recorded_at_ms), false);
     this.#is_board_new = true;
     this.#orderNow();
@@ -319,7 +321,8 @@ function th(label) {
  * @returns {(one: Agent, other: Agent) => number}
  */
 function byOf(by) {
-  const byName = (/** @type {Agent} */ one, /** @type {Agent} */ other) => (one.name < other.name ? -1 : 1);
+  const byName = (/** @type {Agent} */ one, /** @type {Agent} */ other) =>
+    ORDER.compare(one.name, other.name);
   if (by === "message") return (one, other) => other.message_ms - one.message_ms || byName(one, other);
   if (by === "last") return (one, other) => other.last_ms - one.last_ms || byName(one, other);
   return byName;

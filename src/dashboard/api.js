@@ -2,6 +2,9 @@
 
 /** @typedef {import("./page.js").Page} Page */
 
+/** How long a write may take before its outcome is unknown. */
+const WRITE_MS = 20_000;
+
 /** What the server refused, or why it could not be asked. */
 export class Problem extends Error {
   /**
@@ -91,8 +94,11 @@ async function call(page, target, init) {
   try {
     response = await fetch(target, { credentials: "same-origin", cache: "no-store", ...init });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
-    throw new Problem(0, { title: "the server cannot be reached" });
+    const is_late = error instanceof DOMException && error.name === "TimeoutError";
+    if (init.signal?.aborted && !is_late) throw error;
+    throw new Problem(0, {
+      title: is_late ? "the server did not answer in time" : "the server cannot be reached",
+    });
   }
   if (response.ok) return response;
   if (response.status === 401) page.session = null;
@@ -137,7 +143,7 @@ export async function getText(page, path, params, { signal, accept = "applicatio
  * @param {{key?: string, signal?: AbortSignal}} [options]
  * @returns {Promise<any>}
  */
-export async function send(page, method, path, body, { key, signal } = {}) {
+export async function send(page, method, path, body, { key, signal = AbortSignal.timeout(WRITE_MS) } = {}) {
   /** @type {Record<string, string>} */
   const headers = {};
   if (body !== undefined) headers["content-type"] = "application/json";

@@ -1,7 +1,7 @@
 /** @file How is a request for approval shown and decided? */
 
 import { send } from "./api.js";
-import { button, Card, element, headed, keyHint, ms } from "./card.js";
+import { button, Card, element, headed, ms } from "./card.js";
 import "./patch.js";
 import { name, untrusted } from "./text.js";
 
@@ -39,14 +39,15 @@ export function approvalTitle(row) {
 
 export class ApprovalCard extends Card {
   #note = document.createElement("input");
-  #approve = button("approve", "Approve", keyHint("a"));
-  #deny = button("deny", "Deny", keyHint("d"));
+  #approve = button("approve", "Approve");
+  #deny = button("deny", "Deny");
   #hint = element("span", "note-hint");
 
   /** @override @returns {[string, unknown, Node[]]} */
   origin() {
     const { sha_short } = this.row;
-    const sha = typeof sha_short === "string" ? [element("code", "sha", untrusted(sha_short, { max: 40 }))] : [];
+    const sha =
+      typeof sha_short === "string" ? [element("code", "sha", untrusted(sha_short, { max: 40 }))] : [];
     return ["approval", this.row.agent, [" ", name(this.row.approval_kind), " ", ...sha].map(node)];
   }
 
@@ -60,7 +61,10 @@ export class ApprovalCard extends Card {
     const { diff, description } = this.row;
     const { rest } = headed(description);
     const parts = [];
-    if (rest) parts.push(element("div", "prose", untrusted(rest, { max: 800, lines: 10, multiline: true, links: true })));
+    if (rest)
+      parts.push(
+        element("div", "prose", untrusted(rest, { max: 800, lines: 10, multiline: true, links: true })),
+      );
     if (typeof diff === "string" && diff !== "") {
       const patch = /** @type {Patch} */ (document.createElement("hive-diff"));
       patch.text = diff;
@@ -84,11 +88,19 @@ export class ApprovalCard extends Card {
     this.#hint.setAttribute("role", "status");
     this.#approve.setAttribute("aria-label", `Approve ${id}`);
     this.#deny.setAttribute("aria-label", `Deny ${id}`);
+    this.#approve.dataset.key = "a";
+    this.#deny.dataset.key = "d";
     this.#approve.addEventListener("click", () => this.#resolve("approved"));
     this.#deny.addEventListener("click", () => this.#resolve("denied"));
     this.#note.addEventListener("keydown", (event) => this.#noteKey(event));
     this.#note.addEventListener("blur", () => this.#arm(false));
-    return element("div", "actions", this.#approve, element("div", "note", this.#note, this.#hint), this.#deny);
+    return element(
+      "div",
+      "actions",
+      this.#approve,
+      element("div", "note", this.#note, this.#hint),
+      this.#deny,
+    );
   }
 
   /** Approves at once, and shows on the button that it was pressed. */

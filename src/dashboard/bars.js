@@ -1,7 +1,7 @@
 /** @file How is a histogram drawn crisply, and read with the pointer or with keys? */
 
 import { element } from "./card.js";
-import { clock } from "./time.js";
+import { ticks, tickWords } from "./ticks.js";
 
 /** @typedef {{from_ms: number, first_seq: number, count: number}} Bucket */
 /** @typedef {{since: number | null, until: number | null}} Span */
@@ -11,14 +11,6 @@ const PLOT_HEIGHT = 56;
 const AXIS_HEIGHT = 18;
 const TOP = 14;
 const TICK_PX = 110;
-const DAY_MS = 86_400_000;
-const STEPS_MS = [
-  10, 50, 100, 500, 1000, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000, 10_800_000, 21_600_000,
-  43_200_000, DAY_MS, 2 * DAY_MS, 7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS, 91 * DAY_MS, 365 * DAY_MS, 3650 * DAY_MS,
-];
-const DATE = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
-const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-
 /**
  * @param {string} tag
  * @param {Record<string, string | number>} attributes
@@ -27,34 +19,6 @@ function svg(tag, attributes) {
   const made = document.createElementNS(NS, tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
   return made;
-}
-
-/**
- * @param {number} ms
- * @param {number} step
- */
-function tickWords(ms, step) {
-  if (step >= DAY_MS) return DATE.format(ms);
-  if (step >= 60_000) {
-    const date = new Date(ms);
-    return date.getHours() + date.getMinutes() === 0 ? DATE.format(ms) : MINUTE.format(ms);
-  }
-  const fraction = step < 1000 ? `.${String(Math.floor(ms) % 1000).padStart(3, "0")}` : "";
-  return clock(ms) + fraction;
-}
-
-/**
- * Round moments, as the reader's clock shows them.
- * @param {number} from
- * @param {number} to
- * @param {number} most
- */
-function ticks(from, to, most) {
-  const step = STEPS_MS.find((one) => (to - from) / one <= most) ?? (to - from) / Math.max(1, most);
-  const zone = new Date(from).getTimezoneOffset() * 60_000;
-  const found = [];
-  for (let at = Math.ceil((from - zone) / step) * step + zone; at < to; at += step) found.push(at);
-  return { step, found: found.slice(0, 50) };
 }
 
 export class Bars {
@@ -82,7 +46,10 @@ export class Bars {
     const { element: plot } = this;
     plot.tabIndex = 0;
     plot.setAttribute("role", "slider");
-    plot.setAttribute("aria-label", "Events over time. Arrow keys read, with Shift they widen, Enter shows those events, Escape shows all.");
+    plot.setAttribute(
+      "aria-label",
+      "Events over time. Arrow keys read, with Shift they widen, Enter shows those events, Escape shows all.",
+    );
     plot.setAttribute("aria-orientation", "horizontal");
     plot.append(this.#svg);
     plot.addEventListener("pointermove", (event) => this.#moved(event), { signal });
@@ -91,7 +58,9 @@ export class Bars {
     plot.addEventListener("pointerup", (event) => this.#up(event), { signal });
     plot.addEventListener("pointercancel", () => this.#drop(), { signal });
     plot.addEventListener("keydown", (event) => this.#onKey(event), { signal });
-    plot.addEventListener("focus", () => this.#cursor === null && this.#point(this.#buckets.length - 1), { signal });
+    plot.addEventListener("focus", () => this.#cursor === null && this.#point(this.#buckets.length - 1), {
+      signal,
+    });
     plot.addEventListener("blur", () => this.#drop(), { signal });
     const observer = new ResizeObserver(() => this.#resized());
     observer.observe(plot);
@@ -140,7 +109,7 @@ export class Bars {
     this.#svg.setAttribute("height", String(height));
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const most = this.#buckets.reduce((max, bucket) => Math.max(max, bucket.count), 0);
-    const parts = [...this.#band(height)];
+    const parts = [...this.#band()];
     this.#buckets.forEach((bucket, index) => {
       if (bucket.count <= 0) return;
       const x = this.#x(index);
@@ -155,14 +124,21 @@ export class Bars {
     this.#svg.replaceChildren(...parts);
   }
 
-  /** @param {number} height */
-  #band(height) {
+  #band() {
     const { since, until } = this.#selected;
     if (since === null && until === null) return [];
     const x = Math.max(0, since === null ? 0 : this.#xOf(since));
     const end = Math.min(this.width, until === null ? this.width : this.#xOf(until));
     if (end < x) return [];
-    return [svg("rect", { class: "band", x: x + 0.5, y: 0.5, width: Math.max(2, end - x - 1), height: height - AXIS_HEIGHT })];
+    return [
+      svg("rect", {
+        class: "band",
+        x: x + 0.5,
+        y: TOP - 0.5,
+        width: Math.max(2, end - x - 1),
+        height: PLOT_HEIGHT,
+      }),
+    ];
   }
 
   /** @param {number} index */
@@ -287,7 +263,14 @@ export class Bars {
   #onKey(event) {
     const end = this.#buckets.length - 1;
     const now = this.#cursor ?? end;
-    const steps = new Map([["ArrowLeft", now - 1], ["ArrowRight", now + 1], ["PageUp", now - 10], ["PageDown", now + 10], ["Home", 0], ["End", end]]);
+    const steps = new Map([
+      ["ArrowLeft", now - 1],
+      ["ArrowRight", now + 1],
+      ["PageUp", now - 10],
+      ["PageDown", now + 10],
+      ["Home", 0],
+      ["End", end],
+    ]);
     const to = steps.get(event.key);
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (to !== undefined) {

@@ -1,8 +1,8 @@
 /** @file What do all things that wait have in common? */
 
 import { freshKey, Problem } from "./api.js";
-import { ago, setMoment } from "./time.js";
 import { name, untrusted } from "./text.js";
+import { ago, setMoment } from "./time.js";
 
 /** Which part of the window a card takes that is a tall one. */
 const TALL = 0.5;
@@ -41,13 +41,6 @@ export function button(className, ...children) {
   return made;
 }
 
-/** @param {string} key */
-export function keyHint(key) {
-  const made = element("kbd", "", key);
-  made.setAttribute("aria-hidden", "true");
-  return made;
-}
-
 /**
  * The first line of a text, and what is below it.
  * @param {unknown} value
@@ -55,7 +48,9 @@ export function keyHint(key) {
 export function headed(value) {
   const text = typeof value === "string" ? value.trim() : "";
   const feed = text.indexOf("\n");
-  return feed === -1 ? { first: text, rest: "" } : { first: text.slice(0, feed), rest: text.slice(feed + 1).trim() };
+  return feed === -1
+    ? { first: text, rest: "" }
+    : { first: text.slice(0, feed), rest: text.slice(feed + 1).trim() };
 }
 
 /**
@@ -134,8 +129,10 @@ export class Card extends HTMLElement {
 
   /** Draws the actions that the one who is signed in may do; what is typed stays if that is as before. */
   drawActions() {
-    const may = this.page?.can("operator") ?? false;
-    if (this.is_settled || may === this.#may) return;
+    // Signed out, what is typed waits for who signs in next.
+    if (this.is_settled || !this.page?.session) return;
+    const may = this.page.can("operator");
+    if (may === this.#may) return;
     this.#may = may;
     this.#foot.replaceChildren(this.#problem, ...(may ? [this.actions()] : []));
   }
@@ -243,6 +240,7 @@ function explain(error) {
     return "Nothing was decided: this browser can only read. Sign out and in again.";
   }
   const why = error.detail ? `${error.title}: ${error.detail}` : error.title;
-  if (error.isUnknown) return `It is not known whether this was stored (${why}). Doing the same again is safe.`;
+  if (error.isUnknown)
+    return `It is not known whether this was stored (${why}). Doing the same again is safe.`;
   return `Nothing was decided: ${why}`;
 }

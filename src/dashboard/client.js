@@ -60,6 +60,8 @@
 const POSITION = /^([0-9a-f]{16})-(\d{1,16})$/;
 const LINE_CHARS_MAX = 64 << 20;
 const MISSED_HEARTBEATS = 3;
+/** A request on a kept connection that is cut hangs: the next attempt gets another one. */
+const HELLO_MS = 10_000;
 const WAIT_MS_MAX = 30_000;
 const RETRY_AFTER_MS_MAX = 300_000;
 const SIGNED_OUT_POLL_MS = 60_000;
@@ -242,7 +244,11 @@ class Client {
   #trouble = null;
   /** How far the leader is. @type {{log: string, seq: number}|null} */
   #heard = null;
+  /** When the leader was heard, and when this tab's own stream was. */
   #heardAt;
+  #readAt;
+  /** Whether its own stream has yet to begin. */
+  #awaits = false;
   /** @type {number|null} */
   #lastFrameAt = null;
   #tickedAt;
@@ -272,7 +278,7 @@ class Client {
     this.#env = { ...browser(), ...options.env };
     this.#retryMs = this.#env.retryMs;
     this.#after = options.after;
-    this.#heardAt = this.#tickedAt = this.#env.now();
+    this.#heardAt = this.#readAt = this.#tickedAt = this.#env.now();
     const base = "document" in globalThis ? document.baseURI : undefined;
     this.#base = new URL(options.url ?? "./", base);
     if (options.share !== false && this.#env.locks && this.#env.BroadcastChannel) {
@@ -308,7 +314,7 @@ class Client {
 
   #join() {
     this.#away = false;
-    this.#heardAt = this.#tickedAt = this.#env.now();
+    this.#heardAt = this.#readAt = this.#tickedAt = this.#env.now();
     if (!this.#position) this.#load(this.#loadReason);
     if (!this.#tabs) return this.#lead();
     this.#tabs.ask();
@@ -493,17 +499,22 @@ class Client {
     const beat = this.#env.heartbeatMs;
     // A clock that was set back must not make the silence look short for hours.
     this.#heardAt = Math.min(this.#heardAt, now);
-    const silence = now - this.#heardAt;
+    this.#readAt = Math.min(this.#readAt, now);
+    const [heard, read] = [now - this.#heardAt, now - this.#readAt];
+    const silence = this.#leads ? read : heard;
     const slept = now - this.#tickedAt > 2 * beat && silence > 1.5 * beat;
     this.#tickedAt = now;
-    if (silence <= MISSED_HEARTBEATS * beat && !slept) return;
+    const most = MISSED_HEARTBEATS * beat;
     const reason = slept ? "the machine slept" : `nothing was heard for ${Math.round(silence / 1000)} s`;
-    if (this.#leads || this.#streaming) this.#cut?.(reason);
-    if (!this.#leads) {
-      this.#heardAt = now;
-      if (this.#link.state !== "signed_out") this.#setLink({ state: "lost", reason, retry_at_ms: null });
-      this.#ping();
-    }
+    if (slept || read > (this.#awaits ? Math.min(most, HELLO_MS) : most)) this.#cut?.(reason);
+    if (this.#leads) return;
+    // The timers of a hidden leader are slow: who is shown tells it that the wait is over.
+    const { state, retry_at_ms } = this.#link;
+    if (state === "lost" && retry_at_ms !== null && now > retry_at_ms + beat / 10) this.#ping();
+    if (heard <= most && !slept) return;
+    this.#heardAt = now;
+    if (state !== "signed_out") this.#setLink({ state: "lost", reason, retry_at_ms: null });
+    this.#ping();
   }
 
   #wake() {
@@ -553,20 +564,15 @@ class Client {
       failure = { reason, ...more };
       cut.abort();
     };
-    this.#heardAt = this.#env.now();
+    this.#readAt = this.#env.now();
+    this.#awaits = true;
     try {
-      const response = await this.#get(
-        "api/stream",
-        this.#streamQuery(),
-        AbortSignal.any([signal, cut.signal]),
-        {
-          accept: "text/event-stream",
-        },
-      );
+      const either = AbortSignal.any([signal, cut.signal]);
+      const response = await this.#get("api/stream", this.#streamQuery(), either);
       if (!response.ok) return refused(response, this.#env.now());
       const type = response.headers.get("content-type") ?? "";
-      if (!type.startsWith("text/event-stream") || !response.body)
-        return { reason: "the answer is not a stream" };
+      const isStream = type.startsWith("text/event-stream");
+      if (!isStream || !response.body) return { reason: "the answer is not a stream" };
       failure = { reason: "the stream ended" };
       if (!forAll) this.#trouble = null;
       await this.#read(response.body.getReader(), signal, forAll, tries);
@@ -589,7 +595,8 @@ class Client {
     for (;;) {
       const { done, value } = await reader.read();
       if (done || signal.aborted) return;
-      this.#heardAt = this.#env.now();
+      this.#readAt = this.#env.now();
+      this.#awaits = false;
       /** @type {Frame[]} */
       const frames = [];
       for (const parsed of parser.push(value)) {
@@ -605,7 +612,7 @@ class Client {
         if (frame.name === "caught_up") tries.failed = 0;
         this.#take(frame);
         if (forAll) this.#mark(frame);
-        else if (this.#position && this.#position.seq >= this.#target) return this.#filled();
+        else if (this.#isFilled(frame)) return this.#filled();
       }
     }
   }
@@ -639,8 +646,9 @@ class Client {
     return query;
   }
 
-  /** @param {string} path @param {URLSearchParams|null} query @param {AbortSignal} signal @param {Record<string, string>} headers */
-  #get(path, query, signal, headers) {
+  /** @param {string} path @param {URLSearchParams|null} query @param {AbortSignal} signal */
+  #get(path, query, signal) {
+    const headers = { accept: query ? "text/event-stream" : "application/json" };
     const url = new URL(path, this.#base);
     if (query) url.search = query.toString();
     // `no-cache` has the browser ask with the tag of what it has; a redirect could lead off this origin.
@@ -710,6 +718,12 @@ class Client {
     this.#changed();
   }
 
+  /** @param {Frame} frame */
+  #isFilled(frame) {
+    // At the head nothing is missing, whatever was promised.
+    return frame.name === "caught_up" || (this.#position && this.#position.seq >= this.#target);
+  }
+
   #filled() {
     this.#streaming?.abort();
     this.#streaming = this.#cut = null;
@@ -752,13 +766,13 @@ class Client {
       // A large state on a slow line gets more time each time.
       const limit = AbortSignal.timeout(4 * this.#env.heartbeatMs * 2 ** Math.min(failed, 6));
       const signal = AbortSignal.any([stop, limit]);
-      const response = await this.#get("api/state", null, signal, { accept: "application/json" });
+      const response = await this.#get("api/state", null, signal);
       if (!response.ok) return refused(response, this.#env.now());
       /** @type {State} */
       const state = await response.json();
       if (stop.aborted) return null;
-      if (typeof state.log_id !== "string" || !isSeq(state.seq))
-        return { reason: "the answer is not a state" };
+      const isState = typeof state.log_id === "string" && isSeq(state.seq);
+      if (!isState) return { reason: "the answer is not a state" };
       const last = this.#buffer.at(-1);
       if (last && last.log !== state.log_id) {
         this.#buffer = [];
@@ -788,7 +802,6 @@ class Client {
     for (const frame of buffer) {
       if (this.#position && frame.log === this.#position.log) this.#follow(frame, this.#position);
     }
-    if (this.#heard?.log === state.log_id && !this.#leads) this.#behind(this.#heard);
     this.#changed();
   }
 

@@ -1,8 +1,9 @@
 /** @file What is one event, whole: in words, and as it was received? */
 
-import { get, getText, Problem } from "./api.js";
 import { addressWith } from "./address.js";
+import { get, getText, Problem } from "./api.js";
 import { button, element } from "./card.js";
+import { readEvent } from "./kinds/exact.js";
 import { describe } from "./kinds/index.js";
 import { name, untrusted } from "./text.js";
 import { absolute, ago } from "./time.js";
@@ -52,8 +53,10 @@ async function copy(text) {
 /** Why an event cannot be shown. @param {unknown} error @param {number} seq */
 function reason(error, seq) {
   if (error instanceof Problem && error.status === 404) return `There is no event ${seq} (yet).`;
-  if (error instanceof Problem && error.status === 410) return `Event ${seq} was pruned: the log does not have it any more.`;
-  if (error instanceof Problem && error.status === 401) return "You are signed out. Sign in to see this event.";
+  if (error instanceof Problem && error.status === 410)
+    return `Event ${seq} was pruned: the log does not have it any more.`;
+  if (error instanceof Problem && error.status === 401)
+    return "You are signed out. Sign in to see this event.";
   return `Event ${seq} cannot be shown: ${error instanceof Error ? error.message : "unknown reason"}.`;
 }
 
@@ -86,16 +89,28 @@ export class Detail {
     this.#title.tabIndex = -1;
     this.#said.setAttribute("role", "status");
     this.element.setAttribute("aria-labelledby", this.#title.id);
-    const head = element("div", "detail-head", this.#title, element("span", "spring"), this.#older, this.#newer, close);
+    const head = element(
+      "div",
+      "detail-head",
+      this.#title,
+      element("span", "spring"),
+      this.#older,
+      this.#newer,
+      close,
+    );
     this.element.append(head, this.#content, element("div", "detail-foot", reveal, this.#said));
     close.addEventListener("click", () => told.close(), { signal });
     reveal.addEventListener("click", () => told.reveal(this.seq), { signal });
     this.#older.addEventListener("click", () => told.step(-1), { signal });
     this.#newer.addEventListener("click", () => told.step(1), { signal });
-    this.element.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      told.close();
-    }, { signal });
+    this.element.addEventListener(
+      "cancel",
+      (event) => {
+        event.preventDefault();
+        told.close();
+      },
+      { signal },
+    );
     this.element.addEventListener("keydown", (event) => this.#onKey(event), { signal });
     this.#wide.addEventListener("change", () => this.seq !== 0 && this.#appear(), { signal });
     signal.addEventListener("abort", () => this.#reading.abort());
@@ -159,7 +174,7 @@ export class Detail {
     this.#line = line;
     const parts = [];
     try {
-      parts.push(...this.#described(/** @type {LogEvent} */ (JSON.parse(line))));
+      parts.push(...this.#described(readEvent(line)));
     } catch {
       parts.push(element("p", "problem", "This event cannot be drawn; below is its text."));
     }
@@ -171,8 +186,11 @@ export class Detail {
   #described(event) {
     const { label, glyph, tone, body, opener } = describe(event);
     const kind = element("span", `row-kind ${tone}`, `${glyph} `, element("bdi", "", label));
-    const when = element("p", "detail-when", kind, " ", name(event.kind), " ");
-    when.append(element("span", "muted", absolute(event.recorded_at_ms), " (", ago(event.recorded_at_ms), ")"));
+    const when = element("p", "detail-when", kind, " ");
+    if (label !== event.kind) when.append(name(event.kind), " ");
+    when.append(
+      element("span", "muted", absolute(event.recorded_at_ms), " (", ago(event.recorded_at_ms), ")"),
+    );
     return [when, body(), ...(opener ? [this.#origin(opener)] : [])];
   }
 
@@ -211,7 +229,15 @@ export class Detail {
     const copied = this.#copyButton("Copy", () => this.#line, "The text was copied, as it was received.");
     const address = () => new URL(addressOf(this.seq), document.baseURI).href;
     const link = this.#copyButton("Copy link", address, "The link to this event was copied.");
-    const head = element("div", "raw-head", element("h4", "", "As received"), element("span", "spring"), pretty, copied, link);
+    const head = element(
+      "div",
+      "raw-head",
+      element("h4", "", "As received"),
+      element("span", "spring"),
+      pretty,
+      copied,
+      link,
+    );
     return element("div", "raw-part", head, pre);
   }
 

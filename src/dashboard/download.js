@@ -1,11 +1,37 @@
 /** @file How does the shown range become a file? */
 
 import { Problem, url } from "./api.js";
+import { button } from "./card.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
 /** What is kept in memory at most where the browser cannot write to a file as it comes. */
-export const BLOB_BYTES_MAX = 64 * 1024 * 1024;
+const BLOB_BYTES_MAX = 64 * 1024 * 1024;
+/** So long it is said what a download came to. */
+const SAID_MS = 12_000;
+
+/** @param {number} bytes */
+function size(bytes) {
+  const kib = bytes / 1024;
+  return kib < 1024 ? `${Math.ceil(kib).toLocaleString()} KiB` : `${(kib / 1024).toFixed(1)} MiB`;
+}
+
+/**
+ * Why something could not be read.
+ * @param {unknown} error
+ */
+export function words(error) {
+  if (!(error instanceof Problem)) return error instanceof Error ? error.message : "it failed";
+  return error.detail ? `${error.title}: ${error.detail}` : error.title;
+}
+
+/** @param {unknown} error */
+function failure(error) {
+  if (error instanceof DOMException && error.name === "AbortError") return "The download was stopped.";
+  if (!(error instanceof RangeError)) return `The download failed: ${words(error)}.`;
+  const most = `This is more than ${size(BLOB_BYTES_MAX)}, all that this browser can save from a page`;
+  return `${most}: narrow the range, or use \u201chivelog export\u201d.`;
+}
 
 /** @typedef {{write: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>, done: () => Promise<void>, drop: () => Promise<void>}} Target */
 
@@ -64,7 +90,7 @@ function collectedFile(name) {
  * @param {(bytes: number) => void} progress
  * @param {AbortSignal} signal
  */
-export async function download(page, params, name, progress, signal) {
+async function download(page, params, name, progress, signal) {
   const target = (await pickedFile(name)) ?? collectedFile(name);
   try {
     const headers = { accept: "application/x-ndjson" };
@@ -86,5 +112,59 @@ export async function download(page, params, name, progress, signal) {
   } catch (error) {
     await target.drop();
     throw error;
+  }
+}
+
+/** The button that saves what is asked for, up to now, and stops that. */
+export class Saver {
+  element = button("quiet", "Download");
+  /** @type {AbortController | null} */
+  #saving = null;
+  #said = "";
+  #said_until = 0;
+
+  /**
+   * @param {Page} page
+   * @param {() => URLSearchParams} params
+   * @param {() => void} draw
+   * @param {AbortSignal} signal
+   */
+  constructor(page, params, draw, signal) {
+    this.page = page;
+    this.params = params;
+    this.draw = draw;
+    this.element.title = "Saves all events that the filters let through, a line each";
+    this.element.addEventListener("click", () => void this.#pressed(), { signal });
+    signal.addEventListener("abort", () => this.#saving?.abort());
+  }
+
+  /** What a download came to, for a while; else nothing. */
+  get said() {
+    return performance.now() < this.#said_until ? this.#said : "";
+  }
+
+  async #pressed() {
+    if (this.#saving) return this.#saving.abort();
+    const saving = new AbortController();
+    this.#saving = saving;
+    const { page } = this;
+    const params = this.params();
+    params.set("before", String((page.board?.seq ?? page.status.head) + 1));
+    const progress = (/** @type {number} */ bytes) => {
+      this.element.textContent = `Stop (${size(bytes)})`;
+    };
+    progress(0);
+    try {
+      const name = `hivelog-${page.status.log_id ?? "events"}.ndjson`;
+      const bytes = await download(page, params, name, progress, saving.signal);
+      this.#said = `Saved ${size(bytes)}, each event as it was received.`;
+    } catch (error) {
+      this.#said = failure(error);
+    }
+    this.#saving = null;
+    this.element.textContent = "Download";
+    this.#said_until = performance.now() + SAID_MS;
+    setTimeout(this.draw, SAID_MS);
+    this.draw();
   }
 }

@@ -1,30 +1,19 @@
 /** @file What happened, and what happens now? */
 
-import { Problem } from "./api.js";
 import { asked, go, onAddress, seqOf } from "./address.js";
 import { button, element } from "./card.js";
 import { Detail } from "./detail.js";
-import { BLOB_BYTES_MAX, download } from "./download.js";
+import { Saver, words } from "./download.js";
 import { drawer } from "./draw.js";
 import { FilterBar } from "./filterbar.js";
 import { Filters } from "./filters.js";
 import { Loaded } from "./loaded.js";
 import { readStretch } from "./range.js";
 import { Rows } from "./rows.js";
+import { clock } from "./time.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./client.js").LogEvent} LogEvent */
-
-/** @param {number} bytes */
-function size(bytes) {
-  return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024).toLocaleString()} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
-}
-
-/** @param {unknown} error */
-function words(error) {
-  if (!(error instanceof Problem)) return error instanceof Error ? error.message : "it failed";
-  return error.detail ? `${error.title}: ${error.detail}` : error.title;
-}
 
 export class Feed extends HTMLElement {
   #leaving = new AbortController();
@@ -36,10 +25,7 @@ export class Feed extends HTMLElement {
   #follow = button("follow");
   #news = button("primary news");
   #state = element("p", "feed-state muted");
-  #save = button("quiet", "Download");
   #first = button("quiet", "First");
-  /** @type {AbortController | null} */
-  #saving = null;
   #draw = () => {};
 
   /** @param {Page} page */
@@ -51,7 +37,9 @@ export class Feed extends HTMLElement {
     this.#is_paused = false;
     this.#draw = drawer(() => this.#drawn(), signal);
     this.filters = new FilterBar(page, signal);
-    this.loaded = new Loaded(page, Filters.ofAddress(), this.#draw);
+    const loaded = new Loaded(page, Filters.ofAddress(), this.#draw);
+    this.loaded = loaded;
+    this.saver = new Saver(page, () => loaded.filters.params(), this.#draw, signal);
     const told = {
       open: (/** @type {number} */ seq) => go(page, { event: String(seq) }, { push: this.detail?.seq === 0 }),
       draw: this.#draw,
@@ -59,40 +47,54 @@ export class Feed extends HTMLElement {
       ended: () => this.#ended(),
     };
     this.rows = new Rows(this.loaded, told, signal);
-    this.detail = new Detail(page, {
-      close: () => go(page, { event: null }),
-      step: (by) => void this.#step(by),
-      reveal: (seq) => void this.#reveal(seq),
-      open: (seq) => go(page, { event: String(seq) }, { push: false }),
-    }, signal);
+    this.detail = new Detail(
+      page,
+      {
+        close: () => go(page, { event: null }),
+        step: (by) => void this.#step(by),
+        reveal: (seq) => void this.#reveal(seq),
+        open: (seq) => go(page, { event: String(seq) }, { push: false }),
+      },
+      signal,
+    );
     this.#build(signal);
     this.#listen(page, signal);
   }
 
   disconnectedCallback() {
     this.#leaving.abort();
-    this.#saving?.abort();
     this.loaded?.close();
   }
 
   /** @param {AbortSignal} signal */
   #build(signal) {
-    const { rows, detail, filters } = this;
-    if (!rows || !detail || !filters) return;
+    const { rows, detail, filters, saver } = this;
+    if (!rows || !detail || !filters || !saver) return;
     this.#state.setAttribute("role", "status");
-    const bar = element("div", "feed-bar", this.#follow, this.#state, element("span", "spring"), this.#first, this.#save);
+    const bar = element(
+      "div",
+      "feed-bar",
+      this.#follow,
+      this.#state,
+      element("span", "spring"),
+      this.#first,
+      saver.element,
+    );
     this.#news.hidden = true;
     const main = element("div", "feed-rows", rows.element, this.#news);
     this.replaceChildren(filters.element, bar, element("div", "feed-main", main, detail.element));
     this.#follow.addEventListener("click", () => this.#toggle(), { signal });
     this.#news.addEventListener("click", () => this.#toEnd(), { signal });
     this.#first.addEventListener("click", () => this.#toStart(), { signal });
-    this.#save.addEventListener("click", () => void this.#download(), { signal });
     rows.element.addEventListener("to-start", () => this.#toStart(), { signal });
     rows.element.addEventListener("to-end", () => this.#toEnd(), { signal });
-    rows.element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && detail.seq !== 0) go(/** @type {Page} */ (this.#page), { event: null });
-    }, { signal });
+    rows.element.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key === "Escape" && detail.seq !== 0) go(/** @type {Page} */ (this.#page), { event: null });
+      },
+      { signal },
+    );
   }
 
   /**
@@ -102,7 +104,7 @@ export class Feed extends HTMLElement {
   #listen(page, signal) {
     page.listen("state", ({ state }) => this.#begin(state.seq), signal);
     page.listen("event", ({ event, line }) => this.#take(event, line), signal);
-    page.listen("status", () => this.#draw(), signal);
+    page.listen("status", ({ state }) => (state === "live" ? this.#again() : this.#draw()), signal);
     page.listen("session", () => this.#again(), signal);
     onAddress(page, () => this.#addressed(), signal);
     if (page.board) this.#begin(page.board.seq);
@@ -126,9 +128,9 @@ export class Feed extends HTMLElement {
     void loaded.ask(Filters.ofAddress());
   }
 
+  /** What could not be read is tried once more. */
   #again() {
-    if (!this.loaded?.problem) return;
-    this.loaded.problem = null;
+    if (this.loaded) this.loaded.problem = null;
     this.#draw();
   }
 
@@ -260,59 +262,32 @@ export class Feed extends HTMLElement {
     if (!this.#is_paused) rows.follows = true;
   }
 
-  async #download() {
-    const page = this.#page;
-    if (!page || !this.loaded) return;
-    if (this.#saving) return this.#saving.abort();
-    const saving = new AbortController();
-    this.#saving = saving;
-    const params = this.loaded.filters.params();
-    params.set("before", String((page.board?.seq ?? page.status.head) + 1));
-    const progress = (/** @type {number} */ bytes) => {
-      this.#save.textContent = `Stop (${size(bytes)})`;
-    };
-    let said = "";
-    try {
-      progress(0);
-      const log = page.status.log_id ?? "log";
-      const bytes = await download(page, params, `hivelog-${log}.ndjson`, progress, saving.signal);
-      said = `Saved ${size(bytes)}, each event as it was received.`;
-    } catch (error) {
-      const is_stopped = error instanceof DOMException && error.name === "AbortError";
-      if (error instanceof RangeError) {
-        said = `More than ${size(BLOB_BYTES_MAX)}, which is all that this browser can save from a page: narrow the range, or use \u201chivelog export\u201d.`;
-      } else said = is_stopped ? "The download was stopped." : `The download failed: ${words(error)}.`;
-    }
-    this.#saving = null;
-    this.#save.textContent = "Download";
-    this.#said = said;
-    this.#draw();
-  }
-
-  #said = "";
-
   #drawn() {
     const { loaded, rows } = this;
     const page = this.#page;
     if (!loaded || !rows || !page || !this.isConnected) return;
     rows.draw();
     const is_following = rows.follows;
-    this.#follow.textContent = is_following ? "\u23f8 Pause" : "\u25b6 Follow";
-    this.#follow.title = is_following ? "Stop moving with what comes" : "Go to the newest and move with what comes";
+    this.#follow.textContent = is_following ? "Pause" : "Follow";
+    this.#follow.title = is_following
+      ? "Stop moving with what comes"
+      : "Go to the newest and move with what comes";
     this.#news.hidden = is_following || loaded.news === 0;
     this.#news.textContent = `\u2193 ${loaded.news.toLocaleString()} new`;
     rows.edge(...this.#edge());
-    const state = this.#said || this.#stateWords(is_following);
+    const state = this.saver?.said || this.#stateWords(is_following);
     if (this.#state.textContent !== state) this.#state.textContent = state;
-    this.#said = "";
   }
 
   /** @param {boolean} is_following */
   #stateWords(is_following) {
     const { state, head } = /** @type {Page} */ (this.#page).status;
     if (state === "signed_out") return "Signed out: nothing new is shown.";
-    if (state !== "live" && state !== "catching_up") return `Not live: events up to #${head.toLocaleString()} at most.`;
+    if (state !== "live" && state !== "catching_up")
+      return `Not live: events up to #${head.toLocaleString()} at most.`;
     if (state === "catching_up") return "Catching up\u2026";
+    const until = this.loaded?.filters.until_ms ?? null;
+    if (until !== null && until <= Date.now()) return `Up to ${clock(until)}`;
     if (is_following) return "Live";
     return this.#is_paused ? "Paused" : "Scrolled back";
   }
@@ -329,7 +304,10 @@ export class Feed extends HTMLElement {
       if (loaded.filters.isEmpty) return ["Reading older events\u2026"];
       return [`Looking for older ones, before #${loaded.low.toLocaleString()}\u2026`];
     }
-    if (loaded.rows.length > 0) return [loaded.filters.isEmpty ? "The log begins here." : "There are no older ones."];
+    if (loaded.rows.length > 0)
+      return [loaded.filters.isEmpty ? "The log begins here." : "There are no older ones."];
+    if (!loaded.isKnown && this.#page?.status.state === "signed_out")
+      return ["Sign in to see what happened."];
     if (loaded.is_reading_newer || !loaded.isKnown) return ["Reading\u2026"];
     return [loaded.filters.isEmpty ? "Nothing has happened yet." : "No event is like that."];
   }

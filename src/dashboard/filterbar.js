@@ -1,7 +1,7 @@
 /** @file How are filters chosen, seen and taken away again? */
 
-import { get } from "./api.js";
 import { asked, go, onAddress } from "./address.js";
+import { get } from "./api.js";
 import { button, element } from "./card.js";
 import { Filters, isKind, isName } from "./filters.js";
 import { KINDS } from "./kinds/index.js";
@@ -46,9 +46,14 @@ class Menu {
       if (event.target instanceof Node && !this.element.contains(event.target)) this.element.open = false;
     };
     document.addEventListener("pointerdown", close, { signal });
-    this.element.addEventListener("focusout", (event) => {
-      if (event.relatedTarget instanceof Node && !this.element.contains(event.relatedTarget)) this.element.open = false;
-    }, { signal });
+    this.element.addEventListener(
+      "focusout",
+      (event) => {
+        if (event.relatedTarget instanceof Node && !this.element.contains(event.relatedTarget))
+          this.element.open = false;
+      },
+      { signal },
+    );
   }
 
   #opened() {
@@ -81,9 +86,12 @@ class Menu {
     const all = [...new Set([...chosen, ...this.of.known()])];
     const found = all.filter((value) => value.includes(sought));
     const focused = document.activeElement instanceof HTMLInputElement ? document.activeElement.value : "";
-    this.#list.replaceChildren(...found.slice(0, SHOWN_MAX).map((value) => this.#choice(value, chosen.includes(value))));
+    this.#list.replaceChildren(
+      ...found.slice(0, SHOWN_MAX).map((value) => this.#choice(value, chosen.includes(value))),
+    );
     if (found.length === 0) this.#list.append(element("p", "muted", "None is known by this name."));
-    if (found.length > SHOWN_MAX) this.#list.append(element("p", "muted", `${found.length - SHOWN_MAX} more: type to find`));
+    if (found.length > SHOWN_MAX)
+      this.#list.append(element("p", "muted", `${found.length - SHOWN_MAX} more: type to find`));
     const again = [...this.#list.querySelectorAll("input")].find((box) => box.value === focused);
     if (document.activeElement === document.body) again?.focus();
   }
@@ -114,7 +122,7 @@ export class FilterBar {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #typing;
   #filters = Filters.ofAddress();
-  #asked_at = 0;
+  #asked_at = Number.NEGATIVE_INFINITY;
 
   /**
    * @param {Page} page
@@ -138,7 +146,9 @@ export class FilterBar {
     this.element.append(form, this.kind.element, this.agent.element, this.#chips);
     form.addEventListener("submit", (event) => this.#submit(event), { signal });
     this.#search.addEventListener("input", () => this.#typed(), { signal });
-    this.#search.addEventListener("keydown", (event) => event.key === "Escape" && this.#leave(event), { signal });
+    this.#search.addEventListener("keydown", (event) => event.key === "Escape" && this.#leave(event), {
+      signal,
+    });
     signal.addEventListener("abort", () => clearTimeout(this.#typing));
     page.listen("filter-agent", ({ name }) => this.addAgent(name), signal);
     onAddress(page, () => this.draw(), signal);
@@ -241,7 +251,9 @@ export class FilterBar {
     }
     if (chips.length > 1) {
       const all = button("quiet", "Clear all");
-      all.addEventListener("click", () => go(this.page, { kind: null, agent: null, q: null, since: null, until: null }));
+      all.addEventListener("click", () =>
+        go(this.page, { kind: null, agent: null, q: null, since: null, until: null }),
+      );
       chips.push(element("li", "", all));
     }
     const had_focus = this.#chips.contains(document.activeElement);

@@ -31,7 +31,8 @@ export class Filters {
     this.q = (params.get("q") ?? "").trim().slice(0, SEARCH_CHARS_MAX);
     this.since_ms = msOf(params.get("since"));
     this.until_ms = msOf(params.get("until"));
-    if (this.since_ms !== null && this.until_ms !== null && this.until_ms <= this.since_ms) this.until_ms = null;
+    if (this.since_ms !== null && this.until_ms !== null && this.until_ms <= this.since_ms)
+      this.until_ms = null;
     this.terms = terms(this.q);
   }
 
@@ -69,7 +70,8 @@ export class Filters {
     if (this.kinds.length > 0 && !this.kinds.includes(event.kind)) return false;
     if (this.since_ms !== null && event.recorded_at_ms < this.since_ms) return false;
     if (this.until_ms !== null && event.recorded_at_ms >= this.until_ms) return false;
-    if (this.agents.length > 0 && !concerned(event, page).some((name) => this.agents.includes(name))) return false;
+    if (this.agents.length > 0 && !concerned(event, page).some((name) => this.agents.includes(name)))
+      return false;
     return this.terms.length === 0 || contains(event, this.terms);
   }
 }

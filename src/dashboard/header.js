@@ -135,11 +135,11 @@ class Header extends HTMLElement {
    */
   #drawBanner(status, seq) {
     const at = status.last_frame_at_ms === null ? "" : `, as of ${clock(status.last_frame_at_ms)}`;
-    const shown = seq === undefined ? "Nothing is loaded." : `This is not live: it stands at event ${seq}${at}.`;
-    const why = status.reason ? ` (${plain(status.reason, 120)})` : "";
-    this.#why.textContent = `${shown} ${WORDS.get(status.state) ?? ""}${why}`;
+    const shown = seq === undefined ? "Nothing is loaded" : `Not live: shown up to event ${seq}${at}`;
+    const why = status.reason ? ` (${plain(status.reason, 80)})` : "";
+    this.#why.textContent = this.#why.title = `${shown}${why}`;
     const { retry_at_ms } = status;
-    this.#retry.replaceChildren(...(retry_at_ms === null ? [] : [until(retry_at_ms)]));
+    this.#retry.replaceChildren(...(retry_at_ms === null ? [] : ["retry ", until(retry_at_ms)]));
   }
 
   /** @param {Page} page */
@@ -152,6 +152,7 @@ class Header extends HTMLElement {
       return this.#who.replaceChildren(all);
     }
     const out = button("quiet", "Sign out");
+    out.title = `Signed in as ${plain(session.name, 64)}`;
     out.addEventListener("click", () => {
       out.disabled = true;
       signOut(page).catch((/** @type {unknown} */ error) => {

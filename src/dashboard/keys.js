@@ -85,7 +85,10 @@ const ACTIONS = new Map([
       if (card instanceof ApprovalCard) card.toggleDiff();
     },
   ],
-  ["/", () => /** @type {HTMLElement | null} */ (document.querySelector("hive-feed input[type=search]"))?.focus()],
+  [
+    "/",
+    () => /** @type {HTMLElement | null} */ (document.querySelector("hive-feed input[type=search]"))?.focus(),
+  ],
 ]);
 
 /**
@@ -101,7 +104,11 @@ export function listenToKeys(signal) {
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (event.repeat && event.key !== "j" && event.key !== "k") return;
-    if (dialog.open || (event.target instanceof Element && event.target.closest(FIELDS))) return;
+    if (
+      document.querySelector("dialog[open]") ||
+      (event.target instanceof Element && event.target.closest(FIELDS))
+    )
+      return;
     const is_prefixed = performance.now() - prefixed_at < PREFIX_MS;
     prefixed_at = Number.NEGATIVE_INFINITY;
     const section = is_prefixed ? SECTIONS.get(event.key) : undefined;

@@ -13,8 +13,13 @@ const ROWS_MAX = 5000;
 const SLACK_ROWS = 500;
 const CHARS_MAX = 48 * 1024 * 1024;
 const PENDING_MAX = 5000;
-/** So many rows beside those in view are never dropped. */
+/** So many rows beside those in view are never dropped; fewer where they are large. */
 const NEAR_ROWS = 150;
+const NEAR_HEAVY_ROWS = 40;
+/** Older or newer rows are read when fewer than this are left to scroll through: less than is near, or they would
+ * be dropped and read for ever. */
+const AHEAD_ROWS = 120;
+const AHEAD_HEAVY_ROWS = 16;
 
 export class Loaded {
   /** @type {Row[]} oldest first */
@@ -211,6 +216,15 @@ export class Loaded {
     this.changed();
   }
 
+  /** How many rows are to be there beside those in view. */
+  get ahead() {
+    return this.#isHeavy ? AHEAD_HEAVY_ROWS : AHEAD_ROWS;
+  }
+
+  get #isHeavy() {
+    return this.#chars > CHARS_MAX * 0.75;
+  }
+
   #isOver(slack = 0) {
     return this.rows.length > ROWS_MAX + slack || this.#chars > CHARS_MAX;
   }
@@ -218,8 +232,9 @@ export class Loaded {
   /** Drops rows at the end that is farther from what is in view. */
   #trim() {
     if (!this.#isOver(SLACK_ROWS)) return;
-    const above = this.view.first - NEAR_ROWS;
-    const below = this.rows.length - this.view.last - NEAR_ROWS;
+    const near = this.#isHeavy ? NEAR_HEAVY_ROWS : NEAR_ROWS;
+    const above = this.view.first - near;
+    const below = this.rows.length - this.view.last - near;
     if (above >= below) this.#dropAbove(above);
     else this.#dropBelow(below);
   }

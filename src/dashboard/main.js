@@ -47,7 +47,7 @@ async function start() {
   // With a code the stream waits for the cookie; without one it need not wait for anything.
   await signing;
   follow(page, signal);
-  await who(page);
+  await who(page, signal);
 }
 
 start();

@@ -38,7 +38,11 @@ export class Notifier {
     this.button.addEventListener("click", () => this.#toggle());
     this.#label();
     page.listen("state", () => this.#note(), signal);
-    page.listen("event", ({ changed }) => (changed === "approvals" || changed === "questions") && this.#note(), signal);
+    page.listen(
+      "event",
+      ({ changed }) => (changed === "approvals" || changed === "questions") && this.#note(),
+      signal,
+    );
     signal.addEventListener("abort", () => clearTimeout(this.#timer));
   }
 
@@ -56,7 +60,11 @@ export class Notifier {
     if (this.button.hidden) return;
     const is_denied = Notification.permission === "denied";
     this.button.disabled = is_denied;
-    this.button.textContent = is_denied ? "Notifications blocked" : this.#isWanted ? "Notifying" : "Notify me";
+    this.button.textContent = is_denied
+      ? "Notifications blocked"
+      : this.#isWanted
+        ? "Notifying"
+        : "Notify me";
     this.button.setAttribute("aria-pressed", String(this.#isWanted));
     this.button.title = is_denied
       ? "The browser was told not to let this page notify"

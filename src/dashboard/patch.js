@@ -48,7 +48,8 @@ function stepButton(label) {
 function fileName(file) {
   const to = file.new === "/dev/null" || file.new === "" ? file.old : file.new;
   const span = element("span", "path");
-  if (file.status === "renamed" && file.old !== file.new) span.append(untrusted(file.old, { max: 200 }), " \u2192 ");
+  if (file.status === "renamed" && file.old !== file.new)
+    span.append(untrusted(file.old, { max: 200 }), " \u2192 ");
   span.append(to === "" ? "no file named" : untrusted(to, { max: 200 }));
   return span;
 }
@@ -134,7 +135,8 @@ function fileBody(file) {
   const table = element("table", "diff");
   const tbody = document.createElement("tbody");
   table.append(tbody);
-  if (!saysNothingNew(file)) body.append(element("pre", "file-note", untrusted(file.note, { multiline: true, lines: 6, max: 600 })));
+  if (!saysNothingNew(file))
+    body.append(element("pre", "file-note", untrusted(file.note, { multiline: true, lines: 6, max: 600 })));
   const source = rows(file);
   let left = lineCount(file);
   if (left > 0) body.append(table);
@@ -223,7 +225,9 @@ export class Patch extends HTMLElement {
   /** Opens all files, or closes them if all are open. */
   toggle() {
     if (!this.#files) this.#draw(false);
-    const all = [...this.querySelectorAll("details.file")].map((one) => /** @type {HTMLDetailsElement} */ (one));
+    const all = [...this.querySelectorAll("details.file")].map(
+      (one) => /** @type {HTMLDetailsElement} */ (one),
+    );
     const is_open = all.every((one) => one.open);
     for (const one of all) one.open = !is_open;
   }

@@ -25,7 +25,13 @@ const WORDS = new Map([
 export function questionOutcome(row) {
   const [tone, word] = WORDS.get(row.outcome) ?? ["off", String(row.outcome)];
   const text = row.outcome === "answered" ? row.answer : null;
-  return { tone, word, by: row.outcome === "expired" ? null : row.answerer, text, at_ms: ms(row.answered_at) };
+  return {
+    tone,
+    word,
+    by: row.outcome === "expired" ? null : row.answerer,
+    text,
+    at_ms: ms(row.answered_at),
+  };
 }
 
 /**
@@ -60,7 +66,10 @@ export class QuestionCard extends Card {
   content() {
     const { rest } = headed(this.row.question);
     const parts = [];
-    if (rest) parts.push(element("div", "prose", untrusted(rest, { max: 800, lines: 10, multiline: true, links: true })));
+    if (rest)
+      parts.push(
+        element("div", "prose", untrusted(rest, { max: 800, lines: 10, multiline: true, links: true })),
+      );
     const deadline = ms(this.row.deadline_at);
     if (deadline !== null) {
       const line = element("p", "deadline", "Expires ", until(deadline));
@@ -141,7 +150,9 @@ export class QuestionCard extends Card {
   #answer() {
     const options = optionsOf(this.row);
     const checked = this.#form.querySelectorAll("input:checked");
-    const selected = [...checked].map((input) => options[Number(/** @type {HTMLInputElement} */ (input).value)] ?? "");
+    const selected = [...checked].map(
+      (input) => options[Number(/** @type {HTMLInputElement} */ (input).value)] ?? "",
+    );
     const words = this.#words.value.trim();
     if (selected.length === 0 && words === "") {
       this.complain("Choose an option or write an answer.");

@@ -57,7 +57,15 @@ function item({ what, row }) {
   const is_approval = what === "approval";
   const title = untrusted(is_approval ? approvalTitle(row) : questionTitle(row), { max: 120 });
   const outcome = is_approval ? approvalOutcome(row) : questionOutcome(row);
-  const head = element("div", "recent-head", name(is_approval ? row.agent : row.asker), " ", element("span", "number", `#${row.id}`), " ", title);
+  const head = element(
+    "div",
+    "recent-head",
+    name(is_approval ? row.agent : row.asker),
+    " ",
+    element("span", "number", `#${row.id}`),
+    " ",
+    title,
+  );
   return element("li", "", head, element("div", "", outcomeLine(outcome)));
 }
 

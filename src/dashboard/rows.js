@@ -2,6 +2,7 @@
 
 import { addressWith } from "./address.js";
 import { element } from "./card.js";
+import { readEvent } from "./kinds/exact.js";
 import { describe } from "./kinds/index.js";
 import { absolute, clock } from "./time.js";
 
@@ -9,8 +10,6 @@ import { absolute, clock } from "./time.js";
 /** @typedef {import("./range.js").Row} Row */
 
 const AROUND_ROWS = 12;
-/** Older or newer rows are read when fewer than this are left to scroll through. */
-const AHEAD_ROWS = 200;
 /** Above the first row there is room for one line that says what is there. */
 const EDGE_ROWS = 1;
 
@@ -26,7 +25,7 @@ function drawn(row) {
   link.tabIndex = -1;
   link.draggable = false;
   try {
-    const event = /** @type {import("./client.js").LogEvent} */ (JSON.parse(row.line));
+    const event = readEvent(row.line);
     const { label, glyph, tone, summary } = describe(event);
     const at = element("time", "row-at", clock(event.recorded_at_ms));
     at.title = absolute(event.recorded_at_ms);
@@ -57,6 +56,10 @@ export class Rows {
   #drawn = new Map();
   #height = 28;
   #marked = 0;
+  /** Where this page put the view last. */
+  #own_top = 0;
+  /** The height of all rows, as it was drawn last. */
+  #drawn_px = 0;
 
   /**
    * @param {Loaded} loaded
@@ -68,13 +71,19 @@ export class Rows {
     this.told = told;
     this.element.tabIndex = 0;
     this.element.setAttribute("role", "group");
-    this.element.setAttribute("aria-label", "Events, oldest first. Arrow keys move, Enter opens, Home and End go to the first and the last.");
+    this.element.setAttribute(
+      "aria-label",
+      "Events, oldest first. Arrow keys move, Enter opens, Home and End go to the first and the last.",
+    );
     this.#list.setAttribute("role", "list");
     this.#size.append(this.#edge, this.#list);
     this.#probe.setAttribute("aria-hidden", "true");
     this.element.append(this.#probe, this.#size);
     this.element.addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
-    this.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.#leave(), { signal, passive: true });
+    this.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.#leave(), {
+      signal,
+      passive: true,
+    });
     this.element.addEventListener("keydown", (event) => this.#onKey(event), { signal });
     this.element.addEventListener("click", (event) => this.#onClick(event), { signal });
     const observer = new ResizeObserver(() => this.#resized());
@@ -82,9 +91,10 @@ export class Rows {
     signal.addEventListener("abort", () => observer.disconnect());
   }
 
+  /** Of what is drawn: rows that came since then are none that the reader scrolled away from. */
   get isAtEnd() {
     const { scrollTop, clientHeight } = this.element;
-    return this.loaded.is_attached && scrollTop + clientHeight >= this.#total - 6;
+    return this.loaded.is_attached && scrollTop + clientHeight >= this.#drawn_px - 6;
   }
 
   get #total() {
@@ -95,7 +105,7 @@ export class Rows {
   clear() {
     this.#drawn.clear();
     this.#list.replaceChildren();
-    this.element.scrollTop = 0;
+    this.#scrollTo(0);
   }
 
   #leave() {
@@ -104,7 +114,16 @@ export class Rows {
     this.told.left();
   }
 
+  /** @param {number} px */
+  #scrollTo(px) {
+    this.element.scrollTop = px;
+    this.#own_top = this.element.scrollTop;
+  }
+
   #scrolled() {
+    // What this page did itself says nothing about what the reader wants.
+    if (Math.abs(this.element.scrollTop - this.#own_top) < 1) return this.told.draw();
+    this.#own_top = -1;
     if (this.isAtEnd) this.told.ended();
     else this.#leave();
     this.told.draw();
@@ -116,19 +135,25 @@ export class Rows {
     if (height !== before) {
       const first = this.element.scrollTop / before;
       this.#height = height;
-      this.#size.style.setProperty("height", `${this.#total}px`);
-      if (!this.follows) this.element.scrollTop = first * height;
+      this.#resize();
+      if (!this.follows) this.#scrollTo(first * height);
     }
     this.draw();
+  }
+
+  #resize() {
+    if (this.#drawn_px === this.#total) return;
+    this.#drawn_px = this.#total;
+    this.#size.style.setProperty("height", `${this.#drawn_px}px`);
   }
 
   draw() {
     const { loaded, element: scroller } = this;
     const height = this.#height;
-    this.#size.style.setProperty("height", `${this.#total}px`);
-    if (loaded.shift !== 0 && !this.follows) scroller.scrollTop += loaded.shift * height;
+    this.#resize();
+    if (loaded.shift !== 0 && !this.follows) this.#scrollTo(scroller.scrollTop + loaded.shift * height);
     loaded.shift = 0;
-    if (this.follows) scroller.scrollTop = this.#total;
+    if (this.follows) this.#scrollTo(this.#total);
     const count = loaded.rows.length;
     const top = scroller.scrollTop / height - EDGE_ROWS;
     const bottom = top + scroller.clientHeight / height;
@@ -146,8 +171,8 @@ export class Rows {
   #readAhead(above, below) {
     const { loaded } = this;
     if (loaded.problem || this.element.clientHeight === 0) return;
-    if (above < AHEAD_ROWS && !loaded.is_start && !loaded.is_reading_older) void loaded.older();
-    if (below < AHEAD_ROWS && !loaded.is_attached && !loaded.is_reading_newer) void loaded.newer();
+    if (above < loaded.ahead && !loaded.is_start && !loaded.is_reading_older) void loaded.older();
+    if (below < loaded.ahead && !loaded.is_attached && !loaded.is_reading_newer) void loaded.newer();
   }
 
   /**
@@ -222,10 +247,13 @@ export class Rows {
     const { element: scroller } = this;
     const top = (index + EDGE_ROWS) * this.#height;
     const bottom = top + this.#height - scroller.clientHeight;
-    if (block === "center") scroller.scrollTop = top - (scroller.clientHeight - this.#height) / 2;
-    else if (scroller.scrollTop > top) scroller.scrollTop = top;
-    else if (scroller.scrollTop < bottom) scroller.scrollTop = bottom;
-    if (!this.isAtEnd) this.#leave();
+    if (index < this.loaded.rows.length - 1) this.#leave();
+    // The place is told by the rows as they are now.
+    this.loaded.shift = 0;
+    this.#resize();
+    if (block === "center") this.#scrollTo(top - (scroller.clientHeight - this.#height) / 2);
+    else if (scroller.scrollTop > top) this.#scrollTo(top);
+    else if (scroller.scrollTop < bottom) this.#scrollTo(bottom);
     this.draw();
   }
 
@@ -257,8 +285,11 @@ export class Rows {
     if (event.key === "ArrowDown") this.#move(1);
     else if (event.key === "ArrowUp") this.#move(-1);
     else if (event.key === "Home" || event.key === "End") {
-      this.element.dispatchEvent(new CustomEvent(event.key === "Home" ? "to-start" : "to-end", { bubbles: true }));
-    } else if (event.key === "Enter" && event.target === this.element && this.current !== 0) this.told.open(this.current);
+      this.element.dispatchEvent(
+        new CustomEvent(event.key === "Home" ? "to-start" : "to-end", { bubbles: true }),
+      );
+    } else if (event.key === "Enter" && event.target === this.element && this.current !== 0)
+      this.told.open(this.current);
     else return;
     event.preventDefault();
   }

@@ -4,6 +4,7 @@ import { get, keepSecret, Problem, secret, send } from "./api.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
+const WHO_PAUSE_MS = 1000;
 const FRAGMENT = /^#login=(.+)$/;
 
 /** Takes the code of a login link out of the address before anybody sees it there. */
@@ -52,15 +53,19 @@ export async function signInByFragment(page, signal) {
 }
 
 /**
- * Asks who is signed in.
+ * Asks who is signed in, until that is known.
  * @param {Page} page
+ * @param {AbortSignal} signal
  */
-export async function who(page) {
-  try {
-    const { name, roles } = await get(page, "session");
-    page.session = { name, roles };
-  } catch {
-    // Nobody, which the call has noted; or the server is away, and the stream says so.
+export async function who(page, signal) {
+  while (!page.asked && !signal.aborted) {
+    try {
+      const { name, roles } = await get(page, "session", undefined, { signal });
+      page.session = { name, roles };
+    } catch {
+      // Nobody, which the call has noted; or the server is away.
+      if (!page.asked) await new Promise((resolve) => setTimeout(resolve, WHO_PAUSE_MS));
+    }
   }
 }
 
@@ -98,8 +103,6 @@ class SessionPanel extends HTMLElement {
       },
       signal,
     );
-    // When the server is back, who is signed in may not be known yet.
-    page.listen("status", (status) => !page.asked && status.state === "live" && who(page), signal);
     draw();
   }
 
@@ -123,7 +126,8 @@ class SessionPanel extends HTMLElement {
   #limits(page) {
     const { name } = page.session ?? {};
     if (!page.can("read", "operator", "admin")) return "This credential may not read the log.";
-    if (!page.can("operator")) return "You can look at everything; deciding and answering needs the role operator.";
+    if (!page.can("operator"))
+      return "You can look at everything; deciding and answering needs the role operator.";
     if (typeof name === "string" && secret(page) === null)
       return "This browser can only read: it has lost the second secret of its session. Sign out and in again to decide.";
     return "";

@@ -2,12 +2,12 @@
 
 /** Controls (but tab and newline), formats, surrogates without their half, separators, variation selectors, blanks that look like nothing. */
 const HIDDEN =
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0000}-\u{e0fff}]/u;
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]|\u034f|[\u17b4\u17b5]|[\u180b-\u180f]|[\ufe00-\ufe0f]|[\u{e0000}-\u{e0fff}]/u;
 /** The same one at a time with its repeats, or the marks of a letter beyond the fourth. */
 const RUNS = new RegExp(`(?<![\\p{M}])\\p{M}{4}(\\p{M}+)|(${HIDDEN.source})\\2*`, "gu");
 const LINKS = /\bhttps?:\/\/[^\s<>"'`]+/gu;
 /** An emoji may carry its own selector, and be joined to the next. */
-const EMOJI_BEFORE = /[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f#*0-9]$/u;
+const EMOJI_BEFORE = /(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}#*0-9]|\ufe0f)$/u;
 const EMOJI_AFTER = /^\p{Extended_Pictographic}/u;
 const STEP_CHARS = 20_000;
 const STEP_LINES = 400;
@@ -104,6 +104,7 @@ function appendShown(parent, text, multiline) {
     const [run, marks, char] = found;
     if (char && multiline && (char === "\n" || char === "\t")) continue;
     const end = found.index + run.length;
+    if (multiline && run === "\r" && text[end] === "\n") continue;
     if (char && run.length === char.length) {
       const before = text.slice(Math.max(0, found.index - 2), found.index);
       if (isOfEmoji(char, before, text.slice(end, end + 2))) continue;
@@ -225,7 +226,9 @@ export function name(text) {
  */
 export function plain(value, max) {
   const text = string(value).slice(0, max * 4);
-  const shown = text.replace(RUNS, (run, marks) => (marks ? run.slice(0, -marks.length) : /^\s+$/u.test(run) ? " " : "\ufffd"));
+  const shown = text.replace(RUNS, (run, marks) =>
+    marks ? run.slice(0, -marks.length) : /^\s+$/u.test(run) ? " " : "\ufffd",
+  );
   const chars = [...shown.trim()];
   return chars.length > max ? `${chars.slice(0, max - 1).join("")}\u2026` : chars.join("");
 }

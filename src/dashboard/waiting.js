@@ -37,14 +37,25 @@ class Waiting extends HTMLElement {
   set page(page) {
     const { signal } = this.#ended;
     this.#redraw = drawer(() => this.#draw(page), signal);
-    const summarise = drawer(() => this.#summarise(page), signal, 1000);
+    const summarise = drawer(() => this.#summarise(page), signal, 500);
     const note = () => {
       this.#redraw();
       summarise();
     };
     page.listen("state", note, signal);
-    page.listen("event", ({ changed }) => (changed === "approvals" || changed === "questions") && note(), signal);
-    page.listen("session", () => this.#drawActions(), signal);
+    page.listen(
+      "event",
+      ({ changed }) => (changed === "approvals" || changed === "questions") && note(),
+      signal,
+    );
+    page.listen(
+      "session",
+      () => {
+        this.#drawActions();
+        note();
+      },
+      signal,
+    );
     this.#summary.setAttribute("role", "status");
     this.#more.addEventListener("click", () => {
       this.#limit += SHOWN_STEP;
@@ -105,7 +116,8 @@ class Waiting extends HTMLElement {
   /** @param {Page} page */
   #draw(page) {
     const { board } = page;
-    if (!board) return;
+    // A card has its buttons from the start, so that it does not grow under a pointer.
+    if (!board || !page.asked) return;
     if (this.#log_id !== board.log_id) this.#clear(board.log_id);
     this.#settle(board);
     this.#fold();
@@ -167,7 +179,8 @@ class Waiting extends HTMLElement {
       this.#cards.delete(key);
       item.remove();
       if (is_above && under?.isConnected) scroller.scrollTop += under.getBoundingClientRect().top - before;
-      if (had_focus) /** @type {HTMLElement | null} */ (next?.firstElementChild)?.focus({ preventScroll: true });
+      if (had_focus)
+        /** @type {HTMLElement | null} */ (next?.firstElementChild)?.focus({ preventScroll: true });
     }
   }
 
@@ -206,7 +219,9 @@ class Waiting extends HTMLElement {
 
   /** The map's order is that of the cards. */
   #sort() {
-    const sorted = [...this.#cards].sort(([, one], [, other]) => Number(one.card.row.seq) - Number(other.card.row.seq));
+    const sorted = [...this.#cards].sort(
+      ([, one], [, other]) => Number(one.card.row.seq) - Number(other.card.row.seq),
+    );
     this.#cards = new Map(sorted);
   }
 }

@@ -33,7 +33,13 @@ export function approvalAdded(event) {
     label: "approval wanted",
     glyph: "\u25c7",
     tone: "warn",
-    summary: sentence(who(event.agent), " asks for ", oneLine(event.approval_kind, 40), ": ", oneLine(subject(event))),
+    summary: sentence(
+      who(event.agent),
+      " asks for ",
+      oneLine(event.approval_kind, 40),
+      ": ",
+      oneLine(subject(event)),
+    ),
     body: () => {
       const list = members([
         ["Approval", event.id],
@@ -53,13 +59,14 @@ export function approvalAdded(event) {
 /** @type {import("./index.js").Describer} */
 export function approvalResolved(event) {
   const [label, glyph, tone] = DECIDED.get(event.status) ?? ["decided", "\u25c6", "info"];
-  const note = typeof event.note === "string" && event.note !== "" ? [" \u2014 ", oneLine(event.note, 120)] : [];
-  const by = typeof event.by === "string" ? [" by ", who(event.by)] : [];
+  const note =
+    typeof event.note === "string" && event.note !== "" ? [" \u2014 ", oneLine(event.note, 120)] : [];
+  const by = typeof event.by === "string" ? [" \u00b7 by ", who(event.by)] : [];
   return {
     label,
     glyph,
     tone,
-    summary: sentence(oneLine(subject(event), 120), " of ", who(event.agent), ...by, ...note),
+    summary: sentence(who(event.agent), ": ", oneLine(subject(event), 120), ...by, ...note),
     body: () =>
       members([
         ["Approval", event.id],

@@ -54,7 +54,11 @@ function preview(event) {
       line.append(element("span", "muted", "\u2026"));
       break;
     }
-    line.append(element("span", "muted", oneLine(member, 40), ": "), oneLine(shown(value), PREVIEW_CHARS), "  ");
+    line.append(
+      element("span", "muted", oneLine(member, 40), ": "),
+      oneLine(shown(value), PREVIEW_CHARS),
+      "  ",
+    );
   }
   return line;
 }

@@ -161,29 +161,37 @@ test("a reset in the middle of a stream", async () => {
 
 test("a state of another log than the stream's is not taken", async () => {
   server.append(4);
-  const tab = open();
-  await tab.live();
   const gate = withResolvers();
   const old = Response.json(server.state());
-  server.instead = (path) =>
-    path.endsWith("state")
-      ? gate.promise.then(() => {
-          server.instead = null;
-          return old;
-        })
-      : undefined;
-  tab.client.reload();
+  server.instead = async (path) => {
+    if (path.includes("stream")) return new Response("", { status: 503 });
+    await gate.promise;
+    return old;
+  };
+  const tab = open();
+  await tab.until(() => tab.client.status().reason);
   server.logId = "00000000000000bb";
   server.events = [];
   server.append(1);
-  server.cut();
+  server.instead = null;
   await tab.until(() => tab.client.status().log_id === server.logId);
   gate.resolve();
   await tab.live();
-  assert.deepEqual(
-    tab.states.map(({ seq }) => seq),
-    [4, 1],
-  );
+  assert.deepEqual(tab.states, [{ seq: 1, reason: "start", given: 0 }]);
+});
+
+test("a frame of another log, without a word", async () => {
+  const tab = open();
+  await tab.live();
+  server.append(3);
+  await tab.whole(3);
+  server.logId = "00000000000000bb";
+  server.beat();
+  await tab.until(() => tab.states.length === 2);
+  server.append(1);
+  await tab.whole(4);
+  assert.equal(tab.states[1]?.reason, "other_log");
+  assert.deepEqual(tab.seqs, [1, 2, 3, 4]);
 });
 
 test("silence is no life: three missed heartbeats end the stream", async () => {
@@ -196,6 +204,27 @@ test("silence is no life: three missed heartbeats end the stream", async () => {
   server.beats = true;
   await tab.whole(2);
   assert.deepEqual(tab.seqs, [1, 2]);
+});
+
+test("a request that nobody answers is given up and made again", async () => {
+  const tab = open();
+  await tab.live();
+  server.append(2);
+  await tab.whole(2);
+  let asked = 0;
+  server.instead = () => (asked++ < 3 ? new Promise(() => {}) : undefined);
+  const given = server.fetch;
+  // As fetch does: it ends when it is told to.
+  tab.fetch = (input, init) =>
+    Promise.race([
+      given(input, init),
+      new Promise((_, reject) => init?.signal?.addEventListener("abort", () => reject(new Error("aborted")))),
+    ]);
+  server.cut();
+  await tab.until(() => asked > 3);
+  server.append(1);
+  await tab.whole(3);
+  assert.deepEqual(tab.seqs, [1, 2, 3]);
 });
 
 test("a machine that slept trusts nothing", async () => {
@@ -243,26 +272,25 @@ test("a stream that begins too late is opened again where this one stands", asyn
   assert.deepEqual(tab.seqs, [1, 2, 3]);
 });
 
-for (const bound of [{ bufferFrames: 10 }, { bufferChars: 500 }]) {
+for (const bound of [{ bufferFrames: 10 }, { bufferChars: 500 }, {}]) {
   test(`what waits for the state is bounded: ${JSON.stringify(bound)}`, async () => {
-    const gate = withResolvers();
-    server.stateGate = gate.promise;
-    const tab = open({ env: bound });
-    await once(server.changes, "stream");
-    const early = Response.json(server.state());
-    server.append(100);
-    await tab.until(() => tab.client.status().head === 100);
     // A state from before all of it: what was let go has to be read again.
-    server.instead = (path) => {
+    const gate = withResolvers();
+    const early = Response.json(server.state());
+    server.instead = async (path) => {
       if (!path.endsWith("state")) return undefined;
-      server.instead = null;
+      await gate.promise;
       return early;
     };
-    server.stateGate = null;
-    tab.client.reload();
+    const tab = open({ env: { ...bound, heartbeatMs: 5_000 } });
+    await once(server.changes, "stream");
+    server.append(100);
+    await tab.until(() => tab.client.status().head === 100);
+    gate.resolve();
     await tab.whole(100);
     assert.deepEqual(tab.seqs, range(1, 100));
-    gate.resolve();
+    const streams = server.requests.filter((path) => path.includes("stream")).length;
+    assert.equal(streams, Object.keys(bound).length === 0 ? 1 : 2);
   });
 }
 

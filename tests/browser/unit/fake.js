@@ -19,7 +19,7 @@ export class FakeServer {
   streams = new Set();
   /** @type {string[]} */
   requests = [];
-  /** Answers instead of the next ones. @type {((path: string) => Response|Promise<Response>|undefined)|null} */
+  /** Answers instead of the next ones. @type {((path: string) => Response|undefined|Promise<Response|undefined>)|null} */
   instead = null;
   /** Whether streams say that they are there. */
   beats = true;
@@ -224,10 +224,12 @@ export class Tab {
   lateMs = 0;
   /** Whether it is hung: it hears and says nothing. */
   hung = false;
+  fetch;
   #told = new EventEmitter().setMaxListeners(0);
 
   /** @param {FakeServer} server @param {FakeLocks|undefined} locks @param {Options} [options] */
   constructor(server, locks, options = {}) {
+    this.fetch = server.fetch;
     this.client = connect({
       url: "http://log.example/prefix/",
       onState: ({ seq }, reason) =>
@@ -240,7 +242,7 @@ export class Tab {
       onStatus: (status) => this.#note(() => this.statuses.push(status)),
       ...options,
       env: {
-        fetch: server.fetch,
+        fetch: (input, init) => this.fetch(input, init),
         locks: /** @type {any} */ (locks),
         BroadcastChannel: locks && channelOf(this),
         document: this.document,

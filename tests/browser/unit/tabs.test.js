@@ -87,10 +87,12 @@ test("the leader closes, fifteen times", async () => {
 test("the leader is frozen and thawed", async () => {
   await openAll(3);
   const frozen = leader();
+  const begin = Date.now();
   frozen.document.dispatchEvent(new Event("freeze"));
   assert.equal(frozen.state, "reconnecting");
   server.append(3);
   await whole(tabs.filter((tab) => tab !== frozen));
+  assert.ok(Date.now() - begin < 1_500, "it gave the lead up, nobody had to take it");
   assert.equal(server.streams.size, 1);
   frozen.document.dispatchEvent(new Event("resume"));
   await whole();
@@ -122,6 +124,8 @@ test("a tab that becomes visible asks, and takes the lead where nobody answers",
   hung.hung = true;
   const other = /** @type {Tab} */ (tabs.find((tab) => tab !== hung));
   server.append(1);
+  // What it said before is no answer.
+  await new Promise((resolve) => setTimeout(resolve, 50));
   other.document.dispatchEvent(new Event("visibilitychange"));
   await other.until(() => other.leads);
   await whole([other]);
@@ -186,7 +190,7 @@ test("signed out in one tab is signed out in all, and signing in anywhere is for
   await late.until(() => late.state === "signed_out");
   server.instead = null;
   server.append(1);
-  late.client.reload();
+  leader().client.reload();
   for (const tab of tabs) await tab.whole(1);
 });
 
