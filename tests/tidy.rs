@@ -226,6 +226,7 @@ fn the_map_names_every_file() {
 #[test]
 fn the_map_names_the_files_of_the_page() {
     let map = std::fs::read_to_string(root().join("src/README.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("src/dashboard/index.html")).unwrap();
     for (path, text) in files("src/dashboard", ".js") {
         let name = Path::new(&path).file_name().unwrap().to_string_lossy().into_owned();
         assert!(

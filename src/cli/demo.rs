@@ -92,7 +92,11 @@ fn introduce(running: &Running, folder: Option<&TempDir>) {
     let (url, path) = (&running.url, running.log.path().display());
     warn_of_no_credentials(url);
     say("");
-    say("Try:");
+    say(format_args!(
+        "Open {url}/ in a browser. What waits there is left to you for a while: press ? for the keys."
+    ));
+    say("");
+    say("Or try:");
     say(format_args!("  curl -N {url}/api/stream"));
     say(format_args!("  curl '{url}/api/history?limit=5'"));
     say(format_args!("  curl {url}/api/state"));

@@ -18,6 +18,9 @@ use crate::event::OPERATOR;
 const OVERTURE: usize = 24;
 /// Open approvals and questions above which some are closed first.
 const OPEN_MAX: usize = 5;
+/// Steps for which an approval or question is left to whoever looks on, before the swarm closes it itself: a minute
+/// at the pace that is the default.
+const PATIENCE: u32 = 120;
 /// Transients at a time.
 const TRANSIENTS_MAX: usize = 3;
 
@@ -26,8 +29,8 @@ const TRANSIENT_KINDS: [&str; 6] =
 
 /// Plays until the limit is reached, or for ever.
 pub(crate) async fn play(client: &Client, rate: f64, limit: Option<usize>) -> Result<(), Failure> {
-    let mut swarm = Swarm::join(client).await?;
     let pause = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
+    let mut swarm = Swarm::join(client, pause * PATIENCE).await?;
     let mut due = Instant::now();
     let mut step = 0;
     while limit.is_none_or(|limit| step < limit) {
@@ -45,25 +48,32 @@ struct Swarm<'a> {
     client: &'a Client,
     chance: u64,
     turn: usize,
+    /// How long what is open is left to somebody else.
+    patience: Duration,
     /// What is open, the oldest first.
-    approvals: VecDeque<i64>,
+    approvals: VecDeque<Approval>,
     questions: VecDeque<Question>,
     transients: VecDeque<String>,
     /// Who has mail.
     inboxes: VecDeque<&'static str>,
 }
 
+struct Approval {
+    id: i64,
+    since: Instant,
+}
+
 struct Question {
     id: i64,
+    since: Instant,
     asker: String,
     options: Vec<String>,
 }
 
 impl<'a> Swarm<'a> {
     /// Takes over what an earlier swarm left open in the file.
-    async fn join(client: &'a Client) -> Result<Self, Failure> {
-        let body = patiently(|| async { Ok(client.get("/api/state", &[]).await?) }).await?;
-        let state: Value = serde_json::from_slice(&body).map_err(|error| client::not_ours(&error))?;
+    async fn join(client: &'a Client, patience: Duration) -> Result<Self, Failure> {
+        let state = state(client).await?;
         let ours = |list: &str, name: &str| -> Vec<Value> {
             let rows = state.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             rows.iter().filter(|row| AGENTS.contains(&text(row, name))).cloned().collect()
@@ -74,7 +84,8 @@ impl<'a> Swarm<'a> {
             // A swarm with an odd seed never stands still.
             chance: seed | 1,
             turn: 0,
-            approvals: ours("approvals", "agent").iter().map(id).collect(),
+            patience,
+            approvals: ours("approvals", "agent").iter().map(approval).collect(),
             questions: ours("questions", "asker").iter().map(question).collect(),
             transients: ours("transients", "name").iter().map(|row| text(row, "name").to_owned()).collect(),
             inboxes: AGENTS.into(),
@@ -171,12 +182,13 @@ impl<'a> Swarm<'a> {
             "description": change.description,
         });
         let opened = self.post("/api/approvals", &body).await?;
-        self.approvals.extend(opened.as_ref().map(id));
+        self.approvals.extend(opened.as_ref().map(approval));
         Ok(())
     }
 
     async fn decide(&mut self) -> Result<(), Failure> {
-        let Some(id) = self.approvals.pop_front() else { return Ok(()) };
+        let is_due = |first: &mut Approval| first.since.elapsed() >= self.patience;
+        let Some(Approval { id, .. }) = self.approvals.pop_front_if(is_due) else { return self.look().await };
         let (status, note) = match self.roll(10) {
             0 => ("denied", Some("please split this into two changes")),
             1 => ("failed", Some("does not apply on the current main")),
@@ -184,6 +196,18 @@ impl<'a> Swarm<'a> {
         };
         let body = json!({"status": status, "note": note});
         self.post(&format!("/api/approvals/{id}/resolve"), &body).await.map(drop)
+    }
+
+    /// Forgets what somebody else has closed.
+    async fn look(&mut self) -> Result<(), Failure> {
+        let state = state(self.client).await?;
+        let open = |list: &str| -> Vec<i64> {
+            state.get(list).and_then(Value::as_array).into_iter().flatten().map(id).collect()
+        };
+        let (approvals, questions) = (open("approvals"), open("questions"));
+        self.approvals.retain(|approval| approvals.contains(&approval.id));
+        self.questions.retain(|question| questions.contains(&question.id));
+        Ok(())
     }
 
     async fn ask(&mut self) -> Result<(), Failure> {
@@ -194,13 +218,16 @@ impl<'a> Swarm<'a> {
         });
         if let Some(opened) = self.post("/api/questions", &body).await? {
             let options = wanted.options.iter().map(ToString::to_string).collect();
-            self.questions.push_back(Question { id: id(&opened), asker: asker.into(), options });
+            let (id, since) = (id(&opened), Instant::now());
+            self.questions.push_back(Question { id, since, asker: asker.into(), options });
         }
         Ok(())
     }
 
     async fn answer(&mut self) -> Result<(), Failure> {
-        let Some(Question { id, asker, options }) = self.questions.pop_front() else { return Ok(()) };
+        let is_due = |first: &mut Question| first.since.elapsed() >= self.patience;
+        let first = self.questions.pop_front_if(is_due);
+        let Some(Question { id, asker, options, .. }) = first else { return self.look().await };
         if self.roll(8) == 0 {
             let by = json!({"by": asker});
             return self.post(&format!("/api/questions/{id}/cancel"), &by).await.map(drop);
@@ -233,10 +260,19 @@ impl<'a> Swarm<'a> {
     }
 }
 
+async fn state(client: &Client) -> Result<Value, Failure> {
+    let body = patiently(|| async { Ok(client.get("/api/state", &[]).await?) }).await?;
+    Ok(serde_json::from_slice(&body).map_err(|error| client::not_ours(&error))?)
+}
+
+fn approval(row: &Value) -> Approval {
+    Approval { id: id(row), since: Instant::now() }
+}
+
 fn question(row: &Value) -> Question {
     let options = row.get("options").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let options = options.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
-    Question { id: id(row), asker: text(row, "asker").into(), options }
+    Question { id: id(row), since: Instant::now(), asker: text(row, "asker").into(), options }
 }
 
 fn id(row: &Value) -> i64 {
