@@ -58,6 +58,9 @@ function codePoint(code) {
   return `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
+/** So much of a word that has no end yet. */
+const LONG_WORDS = /\S{256}(?=\S)/gu;
+
 /**
  * @param {string} text
  * @param {string} title
@@ -110,10 +113,26 @@ function appendShown(parent, text, multiline) {
       if (isOfEmoji(char, before, text.slice(end, end + 2))) continue;
     }
     const start = marks ? end - marks.length : found.index;
-    if (start > done) parent.appendChild(document.createTextNode(text.slice(done, start)));
+    if (start > done) appendPlain(parent, text.slice(done, start));
     const count = [...(marks ?? run)].length;
     if (marks) parent.appendChild(mark(`+${count}`, `${count} more combining marks`));
     else parent.appendChild(hiddenMark(char ?? "", count));
+    done = end;
+  }
+  if (done < text.length) appendPlain(parent, text.slice(done));
+}
+
+/**
+ * Appends text with a place to break every so often: the layout of a word of 20,000 characters takes half a second.
+ * @param {Node} parent
+ * @param {string} text
+ */
+function appendPlain(parent, text) {
+  let done = 0;
+  for (const word of text.matchAll(LONG_WORDS)) {
+    const end = word.index + word[0].length;
+    parent.appendChild(document.createTextNode(text.slice(done, end)));
+    parent.appendChild(document.createElement("wbr"));
     done = end;
   }
   if (done < text.length) parent.appendChild(document.createTextNode(text.slice(done)));

@@ -49,7 +49,8 @@ export function members(members) {
   const list = element("dl", "members");
   for (const [label, value] of members) {
     if (value === null || value === undefined) continue;
-    list.append(element("dt", "", label), element("dd", "", value instanceof Node ? value : long(value)));
+    // Agents name the members of their own kinds.
+    list.append(element("dt", "", oneLine(label, 200)), element("dd", "", value instanceof Node ? value : long(value)));
   }
   return list;
 }
