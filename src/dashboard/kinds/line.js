@@ -50,7 +50,10 @@ export function members(members) {
   for (const [label, value] of members) {
     if (value === null || value === undefined) continue;
     // Agents name the members of their own kinds.
-    list.append(element("dt", "", oneLine(label, 200)), element("dd", "", value instanceof Node ? value : long(value)));
+    list.append(
+      element("dt", "", oneLine(label, 200)),
+      element("dd", "", value instanceof Node ? value : long(value)),
+    );
   }
   return list;
 }
