@@ -98,8 +98,8 @@ pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) ->
     let door = Arc::new(Door { log, desk, search, access, cookie, stop, past, registry, gauges, requests });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
-        .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .route("/", get(page::index))
+        .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .fallback(page::file)
         .with_state(Arc::clone(&door))
         .layer(CatchPanicLayer::custom(|_| Problem::panicked().into_response()))
