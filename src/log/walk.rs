@@ -66,9 +66,19 @@ impl Walk {
     ) -> Result<Left, Error> {
         let (part, hints) = self.next_part();
         let mut progress = Progress::new();
-        match hints {
-            Some(hints) => by_hints(conn, range, &*hints, (part, self.order), &mut progress, &mut take)?,
-            None => plainly(conn, range, (part, self.order), &mut progress, &mut take)?,
+        if let Some(hints) = hints {
+            let looked = by_hints(conn, range, &*hints, (part, self.order), &mut progress, &mut take);
+            if let Err(error) = looked {
+                // An index is a help, not a source: what it cannot say is read from the log.
+                tracing::debug!(%error, "a search goes on without the index");
+                self.hints = None;
+                progress.left = Left::Time;
+                if progress.last.is_none() {
+                    return Ok(Left::Time);
+                }
+            }
+        } else {
+            plainly(conn, range, (part, self.order), &mut progress, &mut take)?;
         }
         match (progress.left, self.order, progress.last) {
             (Left::Enough | Left::Time, Order::Asc, Some(seq)) => self.rest.after = seq,

@@ -156,6 +156,30 @@ fn a_lost_or_broken_index_is_built_anew() {
 }
 
 #[test]
+fn an_index_that_breaks_under_a_log_costs_no_answer() {
+    let place = Place::new();
+    let log = place.open();
+    for number in 0..2_000 {
+        append(&log, &format!(r#"{{"kind":"test.note","text":"alpha w{number}"}}"#)).unwrap();
+    }
+    settled(&log);
+    for name in ["log.db.search", "log.db.search-wal"] {
+        let length = std::fs::metadata(place.beside(name)).unwrap().len();
+        let file = std::fs::OpenOptions::new().write(true).open(place.beside(name)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; usize::try_from(length).unwrap()], 0)
+            .unwrap();
+    }
+    for order in [Order::Asc, Order::Desc] {
+        for number in [0, 7, 1_999] {
+            let words = Some(format!("alpha w{number}").parse().unwrap());
+            let page = log.range(&Range { words, order, ..Range::default() }).unwrap();
+            let seqs: Vec<i64> = page.rows().map(|row| row.seq().get()).collect();
+            assert_eq!(seqs, [number + 1], "{order:?}");
+        }
+    }
+}
+
+#[test]
 fn what_was_pruned_or_redacted_is_not_found() {
     let place = Place::new();
     let log = place.open();
