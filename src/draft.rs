@@ -279,7 +279,9 @@ pub(crate) fn compact(json: &str, out: &mut String) {
 }
 
 fn join_names(names: &[&str]) -> Box<str> {
-    let mut joined = String::new();
+    // As long as it becomes: what has room to spare is shrunk to be boxed.
+    let mut joined =
+        String::with_capacity(names.iter().map(|name| name.len() + 1).sum::<usize>().saturating_sub(1));
     let mut seen: Vec<&str> = Vec::with_capacity(names.len());
     for name in names {
         if !seen.contains(name) {

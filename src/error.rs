@@ -57,6 +57,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The word under which it is counted.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid",
+            Self::Malformed(_) => "malformed",
+            Self::UnknownKind(_) => "unknown_kind",
+            Self::Unknown(_) => "unknown",
+            Self::Conflict { .. } | Self::Closed { .. } => "conflict",
+            Self::KeyReused(_) => "key_reused",
+            Self::Forbidden(_) => "forbidden",
+            Self::TooManyOpen(_) => "too_many_open",
+            Self::TooLarge(_) => "too_large",
+        }
+    }
+
     pub(crate) fn invalid(field: &str, detail: impl Into<Box<str>>) -> Self {
         Self::Invalid { field: Some(field.into()), detail: detail.into() }
     }
@@ -137,6 +152,12 @@ pub enum Error {
     /// The path does not exist.
     #[error("there is no log at {0}")]
     NotFound(Box<str>),
+    /// The file that is read was removed or replaced by another one.
+    #[error("the file was removed or replaced; open it again")]
+    Replaced,
+    /// The file that is to be made is there already.
+    #[error("{0} exists already")]
+    Exists(Box<str>),
     /// The events asked for are below the floor: they were pruned.
     #[error("pruned: the log begins after seq {floor}")]
     Gone {
@@ -149,6 +170,11 @@ pub enum Error {
     /// Another question of the same costly kind is being answered.
     #[error("another question of this kind is being answered; try later")]
     Occupied,
+    /// The event is redacted, but a reader of the file holds old pages in which its text still lies.
+    #[error(
+        "the event is redacted, but a reader of the file (often an open sqlite3 shell) holds old pages with its text; call again once it is gone"
+    )]
+    Pending,
     /// `SQLite` or the file system failed.
     #[error("storage: {0}")]
     Storage(Box<str>),
@@ -160,7 +186,13 @@ impl Error {
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::QueueFull | Self::Expired | Self::Busy | Self::DiskFull | Self::WalHeld | Self::Occupied
+            Self::QueueFull
+                | Self::Expired
+                | Self::Busy
+                | Self::DiskFull
+                | Self::WalHeld
+                | Self::Occupied
+                | Self::Pending
         )
     }
 }

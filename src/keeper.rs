@@ -10,18 +10,20 @@ use crate::board::{Intent, lease};
 use crate::broker::Broker;
 use crate::error::Error;
 use crate::event::ClearReason;
-use crate::limits::{KEEPER_TICK, SWEEP_PAUSE};
+use crate::limits::{KEEPER_TICK, SWEEP_PAUSE, WIPE_SLICE};
 use crate::log::Log;
 use crate::log::authority::{Command, Inlet};
+use crate::log::upkeep::Upkeep;
 use crate::store::file::Store;
 use crate::store::reading;
 use crate::store::task::Task;
+use crate::store::wipe::Came;
 use crate::sync::{Condvar, Mutex, lock, wait_for};
 
 /// What is closed in one round of commits.
 const DUE_MAX: u32 = 256;
 
-/// A thread that looks twice a second at what falls due: questions, leases, inboxes.
+/// A thread that looks twice a second at what falls due: questions, leases, inboxes, events past their time.
 ///
 /// It polls rather than sleeping until the next deadline: a deadline may come nearer at any commit, and the
 /// look costs microseconds. It ends when it is closed, which the log does when its last handle goes: the keeper
@@ -37,8 +39,13 @@ impl Keeper {
         let store = log.store()?;
         clear_orphans(log, &store, owner)?;
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let mut rounds =
-            Rounds { inlet: log.inlet()?, store, broker: broker.clone(), next_sweep: Instant::now() };
+        let mut rounds = Rounds {
+            inlet: log.inlet()?,
+            store,
+            broker: broker.clone(),
+            next_sweep: Instant::now(),
+            upkeep: Upkeep::new(log.retention()),
+        };
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("hivelog-keeper".into()).spawn(move || {
             let (flag, bell) = &*stopped;
@@ -93,6 +100,7 @@ struct Rounds {
     store: Store,
     broker: Broker,
     next_sweep: Instant,
+    upkeep: Upkeep,
 }
 
 impl Rounds {
@@ -118,7 +126,9 @@ impl Rounds {
         while self.close_some()? >= DUE_MAX as usize {}
         self.broker.ring_due();
         while self.broker.expire_peers()? > 0 {}
-        self.sweep()
+        self.sweep()?;
+        self.wipe()?;
+        self.upkeep.look(&self.store)
     }
 
     /// Closes some of what is due; says how much that was.
@@ -143,6 +153,18 @@ impl Rounds {
             closed += receipt.wait()?.new;
         }
         Ok(closed)
+    }
+
+    /// Goes on with what a redaction left to be wiped out, where readers were in its way or it was cut off.
+    fn wipe(&self) -> Result<(), Error> {
+        let begin = Instant::now();
+        while begin.elapsed() < WIPE_SLICE {
+            match lock(&self.store.wipe).step(&self.store)? {
+                Came::On => {}
+                Came::Through | Came::Nowhere => break,
+            }
+        }
+        Ok(())
     }
 
     /// Goes on at the next look where there is more to delete, else after a while.

@@ -59,16 +59,22 @@ pub mod limits;
 #[doc(hidden)]
 pub mod cli;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod access;
 mod board;
 mod broker;
 mod desk;
+mod doctor;
 mod draft;
 mod forward;
 mod keeper;
 mod log;
 mod metrics;
 mod query;
+mod redact;
 mod row;
 mod search;
 mod seq;
@@ -84,22 +90,29 @@ pub use crate::board::approval::{Request, Resolve};
 pub use crate::board::question::{Answer, Ask, Cancel};
 pub use crate::broker::Delivery;
 pub use crate::desk::{ApprovalRow, Desk, Opened, QuestionRow, Receive, TransientGuard};
+pub use crate::doctor::{Diagnosis, examine};
 pub use crate::draft::{Custom, Draft};
 pub use crate::error::{Error, Refusal};
 pub use crate::event::Event;
 pub use crate::log::Log;
 pub use crate::log::activity::{Activity, Bucket};
 pub use crate::log::authority::{Appended, Command, Receipt};
-pub use crate::log::check::{Report, check};
-pub use crate::log::feed::{BlockingFollower, Followed, Follower, ResetReason, Start};
+pub use crate::log::backup::{Backup, Restored, restore};
+pub use crate::log::check::{Finding, Report, check};
+pub use crate::log::feed::{ResetReason, Start};
+pub use crate::log::follower::{BlockingFollower, Followed, Follower};
 pub use crate::log::options::Options;
+pub use crate::log::prune::{Prune, Pruned};
 pub use crate::log::range::Page;
+pub use crate::log::retention::{Keep, Retention};
 pub use crate::log::snapshot::Snapshot;
 pub use crate::log::transfer::{ImportReport, Progress, import};
 pub use crate::query::{Filter, Order, Range};
+pub use crate::redact::Redact;
 pub use crate::row::Row;
 pub use crate::search::{AgentRow, Agents, Search};
 pub use crate::seq::{BadCursor, Cursor, LogId, Seq};
+pub use crate::store::checkpoint::Checkpoints;
 pub use crate::store::open::Durability;
 pub use crate::tail::Woken;
 pub use crate::words::Words;

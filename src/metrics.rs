@@ -20,14 +20,21 @@ pub(crate) struct Reason {
 pub(crate) struct Metrics {
     pub(crate) appended: Counter,
     pub(crate) commits: Counter,
+    pub(crate) append_seconds: Histogram,
+    pub(crate) fsync_seconds: Histogram,
     pub(crate) commit_seconds: Histogram,
     pub(crate) commit_events: Histogram,
     pub(crate) checkpoints: Counter,
     pub(crate) checkpoint_errors: Counter,
     pub(crate) refused: Family<Reason, Counter>,
     pub(crate) wal_bytes: Gauge,
+    pub(crate) wal_held: Gauge,
     pub(crate) followers: Gauge,
     pub(crate) resets: Family<Reason, Counter>,
+    pub(crate) connections: Gauge,
+    pub(crate) refused_requests: Family<Reason, Counter>,
+    pub(crate) pruned: Counter,
+    pub(crate) redacted: Counter,
     pub(crate) messages: Messages,
 }
 
@@ -41,22 +48,47 @@ pub(crate) struct Messages {
     pub(crate) mirrored: Counter,
 }
 
+/// Bounds of times: from a sync that costs nothing to a disk that hangs.
+const SECONDS: [f64; 13] =
+    [50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 0.1, 1.0, 5.0];
+
+/// A counter for each reason, of which these are there from the start: a rate of what was never seen is no number.
+fn by_reason<const N: usize>(reasons: [&'static str; N]) -> Family<Reason, Counter> {
+    let family = Family::default();
+    for reason in reasons {
+        drop(family.get_or_create(&Reason { reason }));
+    }
+    family
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
             appended: Counter::default(),
             commits: Counter::default(),
-            commit_seconds: Histogram::new([
-                50e-6, 100e-6, 200e-6, 400e-6, 800e-6, 1.6e-3, 3.2e-3, 6.4e-3, 12.8e-3, 25.6e-3, 0.1, 1.0,
-                5.0,
-            ]),
+            append_seconds: Histogram::new(SECONDS),
+            fsync_seconds: Histogram::new(SECONDS),
+            commit_seconds: Histogram::new(SECONDS),
             commit_events: Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
             checkpoints: Counter::default(),
             checkpoint_errors: Counter::default(),
-            refused: Family::default(),
+            refused: by_reason([
+                "conflict",
+                "busy",
+                "disk_full",
+                "wal_held",
+                "queue_full",
+                "expired",
+                "poisoned",
+            ]),
             wal_bytes: Gauge::default(),
+            wal_held: Gauge::default(),
             followers: Gauge::default(),
-            resets: Family::default(),
+            resets: by_reason(["other_log", "future", "pruned"]),
+            connections: Gauge::default(),
+            refused_requests: by_reason(["unauthorized", "forbidden", "too-many-requests"]),
+            pruned: Counter::default(),
+            redacted: Counter::default(),
             messages: Messages::default(),
         }
     }
@@ -66,6 +98,18 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("appended_events", "Events committed since the start", self.appended.clone());
         registry.register("commits", "Transactions committed since the start", self.commits.clone());
+        registry.register_with_unit(
+            "append",
+            "Time from when the oldest append of a commit was given to when all of it were answered",
+            Unit::Seconds,
+            self.append_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "fsync",
+            "Time of COMMIT, which writes the WAL and syncs it",
+            Unit::Seconds,
+            self.fsync_seconds.clone(),
+        );
         registry.register_with_unit(
             "commit",
             "Time from BEGIN to the end of COMMIT",
@@ -77,8 +121,21 @@ impl Metrics {
         registry.register("checkpoint_errors", "Checkpoints that failed", self.checkpoint_errors.clone());
         registry.register("refused_appends", "Appends not stored, by reason", self.refused.clone());
         registry.register_with_unit("wal", "Size of the WAL in use", Unit::Bytes, self.wal_bytes.clone());
+        registry.register(
+            "wal_held",
+            "Whether a reader keeps the WAL from shrinking (0 or 1)",
+            self.wal_held.clone(),
+        );
         registry.register("followers", "Live readers", self.followers.clone());
         registry.register("stream_resets", "Streams told to reload, by reason", self.resets.clone());
+        registry.register("connections", "Connections of clients that are open", self.connections.clone());
+        registry.register(
+            "refused_requests",
+            "Requests answered with an error, by the type of the problem",
+            self.refused_requests.clone(),
+        );
+        registry.register("pruned_events", "Events pruned since the start", self.pruned.clone());
+        registry.register("redacted_events", "Events redacted since the start", self.redacted.clone());
         self.register_messages(registry);
     }
 
@@ -94,6 +151,10 @@ impl Metrics {
         );
         registry.register("messages_acked", "Messages acknowledged", acked.clone());
         registry.register("messages_mirrored", "Events of messages that the mirror wrote", mirrored.clone());
+    }
+
+    pub(crate) fn refuse_request(&self, reason: &'static str) {
+        self.refused_requests.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn refuse(&self, reason: &'static str) {

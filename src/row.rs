@@ -193,10 +193,10 @@ impl Segment {
         (index < self.metas.len()).then(|| Row { segment: Arc::clone(self), index })
     }
 
-    /// Gives the kind and agents of each row from `index` on.
-    pub(crate) fn words_from(&self, index: usize) -> impl Iterator<Item = (&str, &str)> {
+    /// Gives seq, kind and agents of each row from `index` on.
+    pub(crate) fn rows_from(&self, index: usize) -> impl Iterator<Item = (Seq, &str, &str)> {
         let metas = self.metas.get(index..).unwrap_or_default();
-        metas.iter().map(|meta| (self.kind(meta), self.agents(meta)))
+        metas.iter().map(|meta| (meta.seq, self.kind(meta), self.agents(meta)))
     }
 
     /// The encoded rows `from..to`, dividers included.
@@ -256,6 +256,13 @@ impl Builder {
 
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Takes out what is encoded so far; what comes next goes on after it. Only of a bare one: a row's place is
+    /// counted from the first byte.
+    pub(crate) fn take(&mut self) -> Bytes {
+        let next = Vec::with_capacity(self.bytes.len());
+        Bytes::from(std::mem::replace(&mut self.bytes, next))
     }
 
     pub(crate) fn push(&mut self, row: RowRef<'_>) {

@@ -38,7 +38,7 @@ impl std::str::FromStr for Words {
         let mut rest = text;
         while let Some((word, after)) = next_word(rest) {
             let is_prefix = after.starts_with('*');
-            let word = Word { text: word, is_prefix };
+            let word = Word { text: word.into_owned(), is_prefix };
             if !words.contains(&word) {
                 words.push(word);
             }
@@ -104,24 +104,36 @@ pub(crate) fn each_word(payload: &[u8], mut each: impl FnMut(&str)) {
 }
 
 /// The first word, and what comes after it.
-fn next_word(text: &str) -> Option<(String, &str)> {
-    let begin = text.find(char::is_alphanumeric)?;
-    let text = text.get(begin..)?;
+fn next_word(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let text = text.get(begin_of_word(text)?..)?;
+    let end = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    // Most words are of plain letters to their end, and read without a look at each one's properties.
+    if end > 0 && text.as_bytes().get(end).is_none_or(u8::is_ascii) {
+        let (word, after) = text.split_at_checked(end)?;
+        let word = word.get(..end.min(WORD_CHARS_MAX))?;
+        let is_lower = !word.bytes().any(|byte| byte.is_ascii_uppercase());
+        return Some((if is_lower { word.into() } else { word.to_ascii_lowercase().into() }, after));
+    }
     let (mut word, mut count) = (String::new(), 0);
     for (at, c) in text.char_indices() {
         let alone = stands_alone(c);
         if !c.is_alphanumeric() || (alone && at > 0) {
-            return Some((word, text.get(at..).unwrap_or_default()));
+            return Some((word.into(), text.get(at..).unwrap_or_default()));
         }
         if count < WORD_CHARS_MAX {
             word.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             count += 1;
         }
         if alone {
-            return Some((word, text.get(at + c.len_utf8()..).unwrap_or_default()));
+            return Some((word.into(), text.get(at + c.len_utf8()..).unwrap_or_default()));
         }
     }
-    Some((word, ""))
+    Some((word.into(), ""))
+}
+
+fn begin_of_word(text: &str) -> Option<usize> {
+    let plain = text.bytes().position(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())?;
+    Some(plain + text.get(plain..)?.find(char::is_alphanumeric)?)
 }
 
 /// Scripts that write no spaces: Han with its kin, kana, Thai to Myanmar, Khmer.
@@ -185,6 +197,10 @@ mod tests {
         assert_eq!(words(r#"{"body":"say \"hello\" \u00e9t\u00e9 \\"}"#), ["say", "hello", "été"]);
         assert_eq!(words(r#"{"a" : "b" , "c":""}"#), ["b"]);
         assert_eq!(words(r#"{"body":"東京tower"}"#), ["東", "京", "tower"]);
+        assert_eq!(
+            words(r#"{"body":"towerÉ naïve CAFÉ x東, – y"}"#),
+            ["toweré", "naïve", "café", "x", "東", "y"]
+        );
         assert!(words("{").is_empty() && words(r#"{"a":"un"#).len() == 1);
     }
 

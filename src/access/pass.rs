@@ -30,7 +30,23 @@ impl fmt::Debug for Pass {
     }
 }
 
+/// Stands for a socket where a token's name is kept: no token can be named so.
+pub(super) const SOCKET: &str = "--socket";
+
 impl Pass {
+    /// That of whoever connects to a socket that stands for this agent. It holds as long as the socket does.
+    pub(crate) fn of_socket(credentials: &Credentials, agent: &str) -> Self {
+        Self {
+            name: agent.into(),
+            roles: [Role::Agent].into(),
+            open: Arc::default(),
+            holder: SOCKET.into(),
+            token_hash: Hash::default(),
+            session: None,
+            credentials: credentials.clone(),
+        }
+    }
+
     pub(super) fn of_session(self, session: Hash) -> Self {
         Self { session: Some(session), ..self }
     }

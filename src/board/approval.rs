@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::board::{Which, load, lost, next_id, raw, unreadable, view_rows, winner};
+use crate::board::{Which, id_was_given, load, lost, next_id, raw, unreadable, view_rows, winner};
 use crate::error::Refusal;
 use crate::event::{ApprovalAdded, ApprovalResolved, ApprovalStatus, Event};
 use crate::seq::Seq;
+use crate::store::meta;
 use crate::wire;
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,7 @@ pub(super) fn decide(
             Some(found) => {
                 lost(conn, &format!("approval {} exists already", added.id), found.added_seq).map(Err)
             }
+            None if added.id <= meta::integer(conn, "approval_id_pruned")? => Ok(Err(id_was_given())),
             None => Ok(load::check(conn, &added.agent, bytes)?.map(|()| None)),
         },
         Step::Resolved(resolved) => {
@@ -85,6 +87,21 @@ pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> r
     }
 }
 
+/// The text of its opening event is this long now.
+pub(super) fn resize(conn: &Connection, id: i64, bytes: i64) -> rusqlite::Result<()> {
+    let Some(found) = find(conn, id)? else { return Ok(()) };
+    conn.prepare_cached("UPDATE approvals SET bytes = ?2 WHERE id = ?1")?.execute((id, bytes))?;
+    if found.resolved_seq.is_some() {
+        return Ok(());
+    }
+    load::add(conn, &found.agent, -1, found.bytes)?;
+    load::add(conn, &found.agent, 1, bytes)
+}
+
+/// What is said of one that is open.
+pub(super) const OPEN: &str =
+    ",\"status\":\"pending\",\"resolved_seq\":null,\"resolved_at\":null,\"note\":null,\"by\":null";
+
 /// Appends rows: the opening event and what has become of it.
 pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusqlite::Result<()> {
     #[derive(Default, Deserialize)]
@@ -106,9 +123,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
     );
     view_rows(conn, &sql, [which.param()], out, |row, out| {
         let Some(seq) = row.get::<_, Option<i64>>(4)? else {
-            out.extend_from_slice(
-                b",\"status\":\"pending\",\"resolved_seq\":null,\"resolved_at\":null,\"note\":null,\"by\":null",
-            );
+            out.extend_from_slice(OPEN.as_bytes());
             return Ok(());
         };
         let end: End<'_> = serde_json::from_slice(row.get_ref(5)?.as_bytes()?).map_err(unreadable)?;

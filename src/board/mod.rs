@@ -4,12 +4,15 @@
 //! them. None of them knows a thread, a clock or a wire beyond bytes.
 
 pub(crate) mod approval;
+pub(crate) mod census;
+pub(crate) mod closed;
 pub(crate) mod intent;
 pub(crate) mod lease;
 pub(crate) mod load;
 pub(crate) mod question;
 pub(crate) mod refold;
 pub(crate) mod transient;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
@@ -71,6 +74,16 @@ pub(crate) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: usize) ->
     }
 }
 
+/// Counts the text of an event anew whose text was replaced: it is this long now.
+pub(crate) fn resize(conn: &Connection, step: Step<'_>, bytes: usize) -> rusqlite::Result<()> {
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    match step {
+        Step::Approval(approval::Step::Added(added)) => approval::resize(conn, added.id, bytes),
+        Step::Question(question::Step::Added(added)) => question::resize(conn, added.id, bytes),
+        Step::Approval(_) | Step::Question(_) | Step::Transient(_) => Ok(()),
+    }
+}
+
 /// Lets the counters of ids jump past an id that came from the caller. They are not board: no fold
 /// moves them back.
 pub(crate) fn count_id(conn: &Connection, step: Step<'_>) -> rusqlite::Result<()> {
@@ -88,6 +101,29 @@ pub(crate) fn count_id(conn: &Connection, step: Step<'_>) -> rusqlite::Result<()
 /// The id after the last one given; it is given once the event that has it is folded.
 fn next_id(conn: &Connection, counter: &str) -> rusqlite::Result<i64> {
     Ok(meta::integer(conn, counter)? + 1)
+}
+
+/// The counters of ids that stand below an id which was given.
+pub(crate) fn ids_behind(conn: &Connection) -> rusqlite::Result<Vec<&'static str>> {
+    let mut behind = Vec::new();
+    // A file of the first schema has no questions between peers.
+    let has_peers: bool = conn.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'peer_questions'",
+        [],
+        |row| row.get(0),
+    )?;
+    let peers = if has_peers { " UNION ALL SELECT id FROM peer_questions" } else { "" };
+    for (name, ids) in [
+        ("approval_id", "SELECT id FROM approvals".to_owned()),
+        ("question_id", format!("SELECT id FROM questions{peers}")),
+    ] {
+        let sql = format!("SELECT coalesce(max(id), 0) FROM ({ids})");
+        let given: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
+        if given > meta::integer(conn, name)? {
+            behind.push(name);
+        }
+    }
+    Ok(behind)
 }
 
 /// Gives an id of a question's without an event: those between peers share the counter.
@@ -108,18 +144,9 @@ pub(crate) enum Which {
     Closed(Option<String>),
 }
 
-/// Appends the members of a snapshot that make up the board.
-pub(crate) fn view(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    out.extend_from_slice(b"\"approvals\":");
-    approval::view(conn, &Which::Open(None), out)?;
-    out.extend_from_slice(b",\"questions\":");
-    question::view(conn, &Which::Open(None), out)?;
-    out.extend_from_slice(b",\"transients\":");
-    transient::view(conn, out)?;
-    out.extend_from_slice(b",\"recent_approvals\":");
-    approval::view(conn, &Which::Closed(None), out)?;
-    out.extend_from_slice(b",\"recent_questions\":");
-    question::view(conn, &Which::Closed(None), out)
+/// Below the highest id that was pruned nobody knows any more which ids were given, and none is given twice.
+fn id_was_given() -> Refusal {
+    Refusal::invalid("id", "is not above the ids that were pruned: it may have been given before")
 }
 
 /// The event at `seq`, for the one who lost against it.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::board::lease::{self, Lease};
-use crate::board::{load, view_rows};
+use crate::board::load;
 use crate::error::Refusal;
 use crate::event::{ClearReason, Event, TransientCleared, TransientKind, TransientSet, is_name};
 use crate::limits::TRANSIENT_LEASE_MS_MAX;
@@ -59,11 +59,8 @@ pub(super) fn fold(conn: &Connection, step: Step<'_>, seq: Seq, bytes: i64) -> r
     load::add(conn, name, 1, bytes)
 }
 
-pub(super) fn view(conn: &Connection, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    let sql = "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload
-               FROM transients AS t JOIN events AS e ON e.seq = t.set_seq ORDER BY t.set_seq";
-    view_rows(conn, sql, [], out, |_, _| Ok(()))
-}
+/// What is said of one that is set: its event says it all.
+pub(super) const OPEN: &str = "";
 
 /// What is set for a name now.
 struct Current {

@@ -47,7 +47,7 @@ pub(super) fn note(conn: &Connection, what: What, message_id: i64, at: i64) -> r
 }
 
 /// The id of the last row that was ever written.
-pub(super) fn head(conn: &Connection) -> rusqlite::Result<Seq> {
+pub(crate) fn head(conn: &Connection) -> rusqlite::Result<Seq> {
     let last: Option<i64> = conn
         .prepare_cached("SELECT max(seq) FROM sqlite_sequence WHERE name = 'journal'")?
         .query_row([], |row| row.get(0))?;

@@ -21,7 +21,7 @@ use crate::limits::{INTEGER_MAX, MESSAGE_LEASE_MS_MAX, PAYLOAD_BYTES_MAX, RECV_M
 use crate::metrics::Metrics;
 use crate::seq::Seq;
 use crate::store::file::Store;
-use crate::store::keys::{Key, Once, once};
+use crate::store::keys::{self, Key, Once, once};
 use crate::store::reading;
 use crate::store::task::{Pending, Task};
 use crate::sync::Mutex;
@@ -362,6 +362,16 @@ struct Taken {
     until_ms: i64,
     journal_id: Option<i64>,
     lapse_ms: Option<i64>,
+}
+
+/// Takes the text of a message out of the broker, if it is one of this broker's: a raw append may speak of another's.
+pub(crate) fn forget(conn: &rusqlite::Connection, message: &crate::event::Message) -> rusqlite::Result<()> {
+    if let Some(id) = message.message_id
+        && let Some(at) = queue::forget(conn, id, message)?
+    {
+        keys::forget_answered(conn, id, at)?;
+    }
+    Ok(())
 }
 
 /// The key of a sending: `message` is who it is from, who it is for, what it says.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::error::Refusal;
+use crate::event::{MARK, Message};
 use crate::limits::{RECV_BYTES_MAX, UNACKED_MAX};
 
 /// A message that was handed out.
@@ -243,4 +244,14 @@ pub(super) fn put_back(conn: &Connection, id: i64, until_ms: i64) -> rusqlite::R
     conn.prepare_cached("UPDATE messages SET lease_until_ms = NULL WHERE id = ?1 AND lease_until_ms = ?2")?
         .execute((id, until_ms))?;
     Ok(())
+}
+
+/// Puts a mark in the place of a message's text, if it is this one; tells when it was sent, in unix seconds.
+pub(super) fn forget(conn: &Connection, id: i64, message: &Message) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "UPDATE messages SET body = ?2 WHERE id = ?1 AND sender = ?3 AND recipient = ?4 AND body = ?5
+         RETURNING at",
+    )?
+    .query_row((id, MARK, &message.from, &message.to, &message.body), |row| row.get(0))
+    .optional()
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Refusal};
 use crate::log::Log;
-use crate::log::feed::Followed;
+use crate::log::follower::Followed;
 use crate::query::Filter;
 use crate::store::readers::{Lane, at_one_moment};
 use crate::store::rows;

@@ -4,6 +4,7 @@
 //! the one match arm in `board::step`.
 
 mod payload;
+mod redact;
 mod shape;
 
 use serde_json::value::RawValue;
@@ -16,6 +17,7 @@ pub use payload::{
     ApprovalAdded, ApprovalResolved, ApprovalStatus, ClearReason, Message, QuestionAdded, QuestionOutcome,
     QuestionResolved, TransientCleared, TransientKind, TransientSet,
 };
+pub(crate) use redact::{MARK, REDACTED, is_redacted, redacted};
 pub use shape::is_name;
 
 macro_rules! kinds {

@@ -11,8 +11,9 @@ pub(super) fn compose<P: Payload>(members: &[(&str, &RawValue)]) -> Result<(P, S
     let payload = P::deserialize(serde::de::value::MapDeserializer::new(pairs))
         .map_err(|error: serde_json::Error| wrong_shape::<P>(members, &error))?;
     payload.check()?;
-    let length = members.iter().map(|(field, value)| field.len() + value.get().len() + 8).sum();
-    let mut text = String::with_capacity(length);
+    // As long as it becomes, where nothing is absent: what has room to spare is shrunk to be boxed.
+    let length: usize = members.iter().map(|(field, value)| field.len() + value.get().len() + 4).sum();
+    let mut text = String::with_capacity(length + 1);
     for field in P::FIELDS {
         text.push(if text.is_empty() { '{' } else { ',' });
         text.push('"');

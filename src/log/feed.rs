@@ -3,22 +3,25 @@
 //! There is no channel of events to a reader: it holds a cursor, takes what is after it, and waits
 //! for the tail where nothing is. So a slow reader costs nothing and loses nothing.
 
+use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
-
-use futures_util::Stream;
+use std::task::{Context, Poll, ready};
 
 use crate::error::Error;
-use crate::limits::{CHUNK_BYTES, CHUNK_EVENTS};
+use crate::limits::{CHUNK_EVENTS, REPLAY_BYTES};
 use crate::log::Shared;
+use crate::log::herald::{Heard, Herald, Seat};
+use crate::log::positions::Position;
 use crate::log::recent::After;
 use crate::query::Filter;
-use crate::row::{Builder, Row, Segment, Style};
+use crate::row::{Builder, Segment, Style};
 use crate::seq::{Cursor, LogId, Seq};
 use crate::store::meta;
 use crate::store::readers::{Lane, at_one_moment};
 use crate::store::rows::{self, Stretch};
-use crate::tail::Woken;
+use crate::tail::{Wait, Woken};
 
 /// Where a live read starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,31 +68,14 @@ impl ResetReason {
     }
 }
 
-/// What a live read gives.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Followed {
-    /// The next event.
-    Event(Row),
-    /// The head as it stood when the read began was passed; what follows is live.
-    CaughtUp(Seq),
-    /// The reader cannot go on from where it stood: it has to take a snapshot anew, and gets what
-    /// comes after this seq.
-    Reset {
-        /// Why.
-        reason: ResetReason,
-        /// Where the read goes on.
-        seq: Seq,
-    },
-}
-
 /// What a feed gives.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Rows of a segment from an index on. The cursor stands at the last of them.
     Rows(Arc<Segment>, usize),
     CaughtUp(Seq),
-    Reset(ResetReason, Seq),
+    /// Why, where it goes on, and the floor.
+    Reset(ResetReason, Seq, Seq),
     /// The log was closed, and everything in it was given.
     End,
 }
@@ -110,9 +96,25 @@ pub(crate) struct Feed {
     shared: Arc<Shared>,
     /// The last seq that was given or skipped.
     cursor: Seq,
+    position: Position,
     begin: Begin,
     told_reset: bool,
     told_caught_up: bool,
+    /// Where it waits to be told of what concerns it; at the tail, where it has none.
+    seat: Option<Seat>,
+    under_way: UnderWay,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Chunk, Error>> + Send>>;
+
+/// What a feed waits for.
+enum UnderWay {
+    Nothing,
+    /// A chunk from the store. Boxed: most of its life a feed reads none.
+    Read(Reading),
+    /// To be told of something that concerns it.
+    Sleep,
+    Wait(Wait),
 }
 
 /// What the next step needs.
@@ -139,12 +141,21 @@ impl Feed {
             shared.metrics.resets.get_or_create(&crate::metrics::Reason { reason: reason.as_str() }).inc();
         }
         Self {
+            position: shared.positions.enter(cursor),
             shared,
             cursor,
             begin: Begin { head, floor, reset, from },
             told_reset: reset.is_none(),
             told_caught_up: false,
+            seat: None,
+            under_way: UnderWay::Nothing,
         }
+    }
+
+    /// The same, that skips what the filter does not want for as long as it waits.
+    pub(crate) fn seated(mut self, herald: &Arc<Herald>, filter: &Arc<Filter>) -> Self {
+        self.seat = Some(herald.enter(filter, self.shared.tail.head()));
+        self
     }
 
     pub(crate) const fn cursor(&self) -> Seq {
@@ -167,7 +178,7 @@ impl Feed {
         if !self.told_reset {
             self.told_reset = true;
             if let Some(reason) = self.begin.reset {
-                return Next::Step(Step::Reset(reason, self.cursor));
+                return Next::Step(Step::Reset(reason, self.cursor, self.begin.floor));
             }
         }
         if !self.told_caught_up && self.cursor >= self.begin.head {
@@ -187,43 +198,113 @@ impl Feed {
     fn give(&mut self, segment: Arc<Segment>) -> Next {
         let from = segment.position(self.cursor);
         if let Some(last) = segment.last() {
-            self.cursor = self.cursor.max(last);
+            self.go_to(self.cursor.max(last));
         }
         Next::Step(Step::Rows(segment, from))
+    }
+
+    fn go_to(&mut self, seq: Seq) {
+        self.cursor = seq;
+        self.position.set(seq);
     }
 
     fn given_by_store(&mut self, chunk: Chunk) -> Option<Step> {
         match chunk {
             Chunk::Rows(segment, upto) => {
-                self.cursor = self.cursor.max(upto);
+                self.go_to(self.cursor.max(upto));
                 (!segment.is_empty()).then_some(Step::Rows(segment, 0))
             }
-            Chunk::Pruned(head) => {
-                self.cursor = head;
-                Some(Step::Reset(ResetReason::Pruned, head))
+            Chunk::Pruned(head, floor) => {
+                self.go_to(head);
+                let reason = ResetReason::Pruned;
+                let resets = &self.shared.metrics.resets;
+                resets.get_or_create(&crate::metrics::Reason { reason: reason.as_str() }).inc();
+                Some(Step::Reset(reason, head, floor))
             }
+        }
+    }
+
+    /// A log that was closed ends in good order; a file that is no longer there does not.
+    fn end(&self) -> Result<Step, Error> {
+        match self.shared.readers.ended() {
+            Some(Error::Replaced) => Err(Error::Replaced),
+            Some(_) | None => Ok(Step::End),
+        }
+    }
+
+    /// The next step, where nothing has to be waited for or read.
+    pub(crate) fn next_at_hand(&mut self) -> Option<Step> {
+        match self.look() {
+            Next::Step(step) => Some(step),
+            Next::Store | Next::Wait => None,
         }
     }
 
     /// Waits for the next step. Dropping the future loses nothing: the cursor moves with the answer.
     pub(crate) async fn next(&mut self) -> Result<Step, Error> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, for who waits for other things too.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Error>> {
         loop {
-            match self.look() {
-                Next::Step(step) => return Ok(step),
-                Next::Store => {
-                    let (shared, cursor) = (Arc::clone(&self.shared), self.cursor);
-                    let read = move |conn: &rusqlite::Connection| read_chunk(conn, &shared, cursor);
-                    let chunk = self.shared.readers.run(Lane::Scan, read).await?;
-                    if let Some(step) = self.given_by_store(chunk) {
-                        return Ok(step);
+            match &mut self.under_way {
+                UnderWay::Nothing => match self.look() {
+                    Next::Step(Step::End) => return Poll::Ready(self.end()),
+                    Next::Step(step) => return Poll::Ready(Ok(step)),
+                    Next::Store => self.under_way = UnderWay::Read(self.read()),
+                    Next::Wait if self.seat.is_some() => self.under_way = UnderWay::Sleep,
+                    Next::Wait => self.under_way = UnderWay::Wait(self.shared.tail.wait(self.cursor)),
+                },
+                UnderWay::Read(chunk) => {
+                    let chunk = ready!(chunk.as_mut().poll(cx));
+                    self.under_way = UnderWay::Nothing;
+                    if let Some(step) = self.given_by_store(chunk?) {
+                        return Poll::Ready(Ok(step));
                     }
                 }
-                Next::Wait => {
-                    if self.shared.tail.wait(self.cursor).await == Woken::Closed {
-                        return Ok(Step::End);
+                UnderWay::Sleep => {
+                    self.under_way = match ready!(self.sleep(cx)) {
+                        Heard::More(upto) => {
+                            self.go_to(upto.max(self.cursor));
+                            UnderWay::Nothing
+                        }
+                        Heard::Closed => return Poll::Ready(self.end()),
+                        Heard::Nobody => UnderWay::Wait(self.shared.tail.wait(self.cursor)),
+                    };
+                }
+                UnderWay::Wait(wait) => {
+                    let woken = ready!(Pin::new(wait).poll(cx));
+                    self.under_way = UnderWay::Nothing;
+                    if woken == Woken::Closed {
+                        return Poll::Ready(self.end());
                     }
                 }
             }
+        }
+    }
+
+    fn read(&self) -> Reading {
+        let (shared, cursor) = (Arc::clone(&self.shared), self.cursor);
+        Box::pin(async move {
+            let scanned = Arc::clone(&shared);
+            let read = move |conn: &rusqlite::Connection| read_chunk(conn, &scanned, cursor);
+            shared.replay.after(cursor, shared.readers.run(Lane::Scan, read)).await
+        })
+    }
+
+    fn sleep(&self, cx: &mut Context<'_>) -> Poll<Heard> {
+        let Some(seat) = &self.seat else { return Poll::Ready(Heard::Nobody) };
+        self.position.rest();
+        let heard = ready!(seat.poll(self.cursor, cx));
+        self.position.set(self.cursor);
+        Poll::Ready(heard)
+    }
+
+    /// Moves the cursor past what it sleeps through.
+    pub(crate) fn catch_up(&mut self) {
+        if let Some(upto) = self.seat.as_ref().and_then(Seat::slept_to) {
+            self.go_to(upto.max(self.cursor));
         }
     }
 
@@ -231,6 +312,7 @@ impl Feed {
     pub(crate) fn next_blocking(&mut self) -> Result<Step, Error> {
         loop {
             match self.look() {
+                Next::Step(Step::End) => return self.end(),
                 Next::Step(step) => return Ok(step),
                 Next::Store => {
                     let (shared, cursor) = (Arc::clone(&self.shared), self.cursor);
@@ -241,7 +323,7 @@ impl Feed {
                 }
                 Next::Wait => {
                     if self.shared.tail.wait_blocking(self.cursor) == Woken::Closed {
-                        return Ok(Step::End);
+                        return self.end();
                     }
                 }
             }
@@ -277,135 +359,33 @@ fn judge(log_id: LogId, start: Start, head: Seq, floor: Seq) -> (Seq, Option<Res
 }
 
 /// What the store has after a cursor.
-enum Chunk {
+#[derive(Clone, Debug)]
+pub(crate) enum Chunk {
     /// Rows as frames, and how far the read went.
     Rows(Arc<Segment>, Seq),
-    /// What comes next was pruned while this reader was behind.
-    Pruned(Seq),
+    /// What comes next was pruned while this reader was behind: the head and the floor.
+    Pruned(Seq, Seq),
 }
 
 fn read_chunk(conn: &rusqlite::Connection, shared: &Shared, cursor: Seq) -> Result<Chunk, Error> {
     // The tail is taken first: every row up to it is committed and synced, so a reader here sees it.
     let head = shared.tail.head();
     at_one_moment(conn, |conn| {
-        if cursor < meta::floor(conn)? {
-            return Ok(Chunk::Pruned(head));
+        let floor = meta::floor(conn)?;
+        if cursor < floor {
+            return Ok(Chunk::Pruned(head.max(floor), floor));
         }
-        let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), CHUNK_BYTES + (4 << 10));
+        let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), REPLAY_BYTES + (4 << 10));
         let mut upto = head;
         rows::scan_whole(conn, Stretch::upto(cursor, head), |row| {
             builder.push(row);
-            if builder.weight() >= CHUNK_BYTES || builder.len() >= CHUNK_EVENTS {
+            if builder.weight() >= REPLAY_BYTES || builder.len() >= CHUNK_EVENTS {
                 upto = row.seq;
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         })?;
+        fail::fail_point!("feed.after-scan");
         Ok(Chunk::Rows(builder.finish(), upto))
     })
-}
-
-/// A live read as a stream, or for a plain thread as an iterator. It ends when the log is closed, or
-/// after an error.
-///
-/// Dropping it at any point is safe; a new one resumes from the last seq that was seen.
-pub struct Follower {
-    feed: Feed,
-    filter: Filter,
-    rows: Option<(Arc<Segment>, usize)>,
-    ended: bool,
-}
-
-impl std::fmt::Debug for Follower {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Follower").field("cursor", &self.feed.cursor).finish_non_exhaustive()
-    }
-}
-
-impl Follower {
-    pub(crate) const fn new(feed: Feed, filter: Filter) -> Self {
-        Self { feed, filter, rows: None, ended: false }
-    }
-
-    /// The next wanted row of the segment at hand.
-    fn take_row(&mut self) -> Option<Row> {
-        let (segment, index) = self.rows.as_mut()?;
-        let skipped = segment.words_from(*index).position(|(kind, agents)| self.filter.wants(kind, agents));
-        let found = skipped.map(|skipped| *index + skipped);
-        if let Some(row) = found.and_then(|index| segment.row(index)) {
-            *index = found.map_or(*index, |index| index + 1);
-            Some(row)
-        } else {
-            self.rows = None;
-            None
-        }
-    }
-
-    /// Turns a step into what is given, if it is something by itself.
-    fn take_step(&mut self, step: Result<Step, Error>) -> Option<Result<Followed, Error>> {
-        match step {
-            Ok(Step::Rows(segment, from)) => {
-                self.rows = Some((segment, from));
-                None
-            }
-            Ok(Step::CaughtUp(seq)) => Some(Ok(Followed::CaughtUp(seq))),
-            Ok(Step::Reset(reason, seq)) => Some(Ok(Followed::Reset { reason, seq })),
-            Ok(Step::End) => {
-                self.ended = true;
-                None
-            }
-            Err(error) => {
-                self.ended = true;
-                Some(Err(error))
-            }
-        }
-    }
-
-    /// Waits for what comes next; `None` when the log was closed. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Result<Followed, Error>> {
-        while !self.ended {
-            if let Some(row) = self.take_row() {
-                return Some(Ok(Followed::Event(row)));
-            }
-            let step = self.feed.next().await;
-            if let Some(given) = self.take_step(step) {
-                return Some(given);
-            }
-        }
-        None
-    }
-
-    /// This read as a [`Stream`].
-    pub fn into_stream(self) -> impl Stream<Item = Result<Followed, Error>> + Send {
-        futures_util::stream::unfold(self, |mut follower| async {
-            follower.next().await.map(|given| (given, follower))
-        })
-    }
-}
-
-/// A live read for a plain thread: each step blocks until there is one.
-#[derive(Debug)]
-pub struct BlockingFollower(Follower);
-
-impl BlockingFollower {
-    pub(crate) const fn new(follower: Follower) -> Self {
-        Self(follower)
-    }
-}
-
-impl Iterator for BlockingFollower {
-    type Item = Result<Followed, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.0.ended {
-            if let Some(row) = self.0.take_row() {
-                return Some(Ok(Followed::Event(row)));
-            }
-            let step = self.0.feed.next_blocking();
-            if let Some(given) = self.0.take_step(step) {
-                return Some(given);
-            }
-        }
-        None
-    }
 }

@@ -9,6 +9,7 @@ use crate::board::{self, Intent};
 use crate::draft::{Draft, Record};
 use crate::error::{Error, Refusal};
 use crate::log::authority::{Answer, Appended, Authority, Command, Work};
+use crate::log::redact;
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::keys::{self, Known};
@@ -58,6 +59,10 @@ impl Job for Append {
         Ok(())
     }
 
+    fn refusal(&self) -> Option<&'static str> {
+        self.done.as_ref().and_then(|done| done.as_ref().err()).map(Refusal::word)
+    }
+
     fn answer(self: Box<Self>, outcome: Result<(), Error>) {
         let Self { command, done, answer } = *self;
         let done = match (outcome, done) {
@@ -74,6 +79,7 @@ fn work(turn: &Turn<'_>, command: &Command) -> Result<Result<Appended, Refusal>,
     let actor = &*command.actor;
     match (&command.work, &command.key) {
         (Work::Intend(intent), key) => carry_out(turn, key.as_deref().map(|key| (actor, key)), intent),
+        (Work::Redact(asked), key) => redact::carry_out(turn, key.as_deref().map(|key| (actor, key)), asked),
         (Work::Append(drafts), Some(key)) => append_under(turn, (actor, key), drafts),
         (Work::Append(drafts), None) => match drafts.as_slice() {
             // One event's first write comes after its last refusal, so it needs no way back.
@@ -95,7 +101,7 @@ fn append_under(
 ) -> Result<Result<Appended, Refusal>, Failure> {
     let content_hash = hash_all(drafts);
     if let Some(known) = keys::find(turn.conn, actor, key)? {
-        return Ok(answer_known(known, content_hash, key).map(|()| Appended {
+        return Ok(answer_known(known, (content_hash, drafts.len()), key).map(|()| Appended {
             seqs: (known.first.get()..=known.last.get()).map(Seq::clamped).collect(),
             new: 0,
             id: None,
@@ -143,7 +149,7 @@ fn append_one(turn: &Turn<'_>, actor: &str, draft: &Draft) -> Result<Result<(Seq
     };
     let content_hash = hash(record);
     if let Some(known) = keys::find(turn.conn, actor, key)? {
-        return Ok(answer_known(known, content_hash, key).map(|()| (known.first, false)));
+        return Ok(answer_known(known, (content_hash, 1), key).map(|()| (known.first, false)));
     }
     let taken = take(turn, record)?;
     if let Ok(seq) = taken {
@@ -162,7 +168,7 @@ fn carry_out(
     if let Some((actor, key)) = key
         && let Some(known) = keys::find(turn.conn, actor, key)?
     {
-        if let Err(refusal) = answer_known(known, content_hash, key) {
+        if let Err(refusal) = answer_known(known, (content_hash, 1), key) {
             return Ok(Err(refusal));
         }
         let id = keys::answer(turn.conn, actor, key)?.and_then(|answer| answer.parse().ok());
@@ -215,8 +221,12 @@ fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, F
     Ok(Ok(seq))
 }
 
-fn answer_known(known: Known, content_hash: [u8; 32], key: &str) -> Result<(), Refusal> {
-    if known.content_hash == content_hash { Ok(()) } else { Err(Refusal::KeyReused(key.into())) }
+pub(super) fn answer_known(
+    known: Known,
+    (content_hash, events): ([u8; 32], usize),
+    key: &str,
+) -> Result<(), Refusal> {
+    if known.stands_for(content_hash, events) { Ok(()) } else { Err(Refusal::KeyReused(key.into())) }
 }
 
 /// The hash of an event's content: kind and payload, as they are stored.

@@ -14,6 +14,12 @@ pub(crate) trait Lodger: Any + Send + Sync {
 }
 
 impl Log {
+    /// The one lodger of this kind; or while there is none, and none can come, does this.
+    pub(crate) fn lodger_or<T: Lodger, R>(&self, otherwise: impl FnOnce() -> R) -> Result<Arc<T>, R> {
+        let lodgers = hold(&self.inner.lodgers);
+        find(&lodgers).ok_or_else(otherwise)
+    }
+
     /// The one lodger of this kind, which is made at the first call.
     pub(crate) fn lodge<T: Lodger>(
         &self,
@@ -23,15 +29,18 @@ impl Log {
         if self.inner.closing.is_completed() {
             return Err(Error::Closed);
         }
-        let known = lodgers.iter().find_map(|lodger| {
-            let lodger: Arc<dyn Any + Send + Sync> = Arc::<dyn Lodger>::clone(lodger);
-            lodger.downcast().ok()
-        });
-        if let Some(known) = known {
+        if let Some(known) = find(&lodgers) {
             return Ok(known);
         }
         let new = Arc::new(make(self)?);
         lodgers.push(Arc::<T>::clone(&new));
         Ok(new)
     }
+}
+
+fn find<T: Lodger>(lodgers: &[Arc<dyn Lodger>]) -> Option<Arc<T>> {
+    lodgers.iter().find_map(|lodger| {
+        let lodger: Arc<dyn Any + Send + Sync> = Arc::<dyn Lodger>::clone(lodger);
+        lodger.downcast().ok()
+    })
 }

@@ -2,16 +2,28 @@
 
 pub(crate) mod activity;
 pub(crate) mod authority;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod feed;
+pub(crate) mod follower;
+pub(crate) mod herald;
 pub(crate) mod hints;
 pub(crate) mod local;
 pub(crate) mod lodger;
+pub(crate) mod opening;
 pub(crate) mod options;
+pub(crate) mod positions;
+pub(crate) mod prune;
+pub(crate) mod pulse;
 pub(crate) mod range;
 pub(crate) mod recent;
+pub(crate) mod redact;
+pub(crate) mod replay;
+pub(crate) mod retention;
+pub(crate) mod show;
 pub(crate) mod snapshot;
 pub(crate) mod transfer;
+pub(crate) mod upkeep;
 pub(crate) mod walk;
 pub(crate) mod watch;
 
@@ -19,32 +31,34 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
-use crate::clock::{SharedClock, Steady, SystemClock};
+use crate::clock::{SharedClock, Steady};
 use crate::draft::Draft;
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
-use crate::limits::RECENT_BYTES;
 use crate::log::activity::{Activity, Bucket};
 use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receipt};
-use crate::log::feed::{BlockingFollower, Feed, Follower, Start, look_at_store};
+use crate::log::feed::{Feed, Start, look_at_store};
+use crate::log::follower::{BlockingFollower, Follower};
 use crate::log::hints::Hints;
-use crate::log::local::Local;
 use crate::log::lodger::Lodger;
-use crate::log::options::{Options, declare};
-use crate::log::range::{Page, Pager};
+use crate::log::positions::Positions;
+use crate::log::range::{Page, Pager, get};
 use crate::log::recent::Recent;
-use crate::log::snapshot::Snapshot;
+use crate::log::replay::Replay;
+use crate::log::retention::Retention;
+use crate::log::snapshot::{Kept, Snapshot};
 use crate::log::watch::Watcher;
 use crate::metrics::Metrics;
 use crate::query::{Filter, Range};
-use crate::row::{Builder, Row, RowRef, Style};
+use crate::row::Row;
 use crate::seq::{LogId, Seq};
 use crate::store::file::Store;
-use crate::store::open::{self, Durability};
+use crate::store::lock;
+use crate::store::open::Durability;
 use crate::store::readers::Readers;
-use crate::store::rows;
-use crate::store::writer::{Show, Surroundings, Writer};
-use crate::store::{lock, meta, reading};
+use crate::store::settled;
+use crate::store::wipe::Wipe;
+use crate::store::writer::Writer;
 use crate::sync::{self, Mutex, RwLock, lock as hold};
 use crate::tail::{Tail, Woken};
 
@@ -53,9 +67,15 @@ pub(crate) struct Shared {
     pub(crate) log_id: LogId,
     pub(crate) tail: Arc<Tail>,
     pub(crate) recent: Recent,
+    pub(crate) replay: Replay,
     pub(crate) readers: Readers,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where live readers stand.
+    pub(crate) positions: Positions,
     pub(crate) clock: SharedClock,
+    /// The board as it was shown last.
+    pub(crate) board: Kept,
+    wipe: Arc<Mutex<Wipe>>,
     /// Where words are, if something keeps an index of them.
     hints: RwLock<Option<Arc<dyn Hints>>>,
 }
@@ -80,6 +100,7 @@ struct Inner {
     path: PathBuf,
     durability: Durability,
     kinds: BTreeSet<Box<str>>,
+    retention: Retention,
     steady: Steady,
     /// What lives on this log as long as it is open.
     lodgers: Mutex<Vec<Arc<dyn Lodger>>>,
@@ -128,113 +149,14 @@ impl Inner {
             if matches!(self.source, Source::Own { .. }) {
                 // While the readers still hold the lock.
                 lock::remove_holder(&self.path);
+                settled::tidy(&self.path);
             }
-            self.shared.readers.close();
+            self.shared.readers.close(Error::Closed);
         });
     }
 }
 
 impl Log {
-    /// Opens the log at `path`, which is made where it is not there.
-    ///
-    /// Blocks for some milliseconds, whatever the size of the log.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] where another process has it open, [`Error::NotALog`] and [`Error::Newer`]
-    /// where the file is something else (it is left as it is), [`Error::Storage`] where the disk fails.
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
-        Self::open_in(path.as_ref(), options, None)
-    }
-
-    /// Opens a new log in a temporary folder, which goes with the last clone.
-    ///
-    /// # Errors
-    /// As [`Log::open`].
-    pub fn temp() -> Result<Self, Error> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("hivelog.db");
-        Self::open_in(&path, Options::default(), Some(folder))
-    }
-
-    fn open_in(path: &Path, options: Options, folder: Option<tempfile::TempDir>) -> Result<Self, Error> {
-        let opened = open::writable(path, options.create, options.durability)?;
-        let log_id = meta::log_id(&opened.conn)?;
-        let kinds = declare(&opened, &options)?;
-        let readers = Readers::open(&opened.path, Some(Arc::clone(&opened.lock)))?;
-        let path = opened.path.clone();
-        let steady = Steady::start(&*options.clock);
-        let shared = Arc::new(Shared {
-            log_id,
-            tail: Arc::new(Tail::new(opened.head)),
-            recent: Recent::new(RECENT_BYTES),
-            readers,
-            metrics: Arc::new(Metrics::default()),
-            clock: Arc::clone(&options.clock),
-            hints: RwLock::default(),
-        });
-        let around = Surroundings {
-            tail: Arc::clone(&shared.tail),
-            metrics: Arc::clone(&shared.metrics),
-            clock: options.clock,
-            show: show(&shared),
-        };
-        let writer = Arc::new(Writer::start(opened, around)?);
-        lock::write_holder(&path, None)?;
-        let authority = Arc::new(Local::new(Arc::clone(&writer)));
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                source: Source::Own { writer, authority, lookout: Arc::default() },
-                path,
-                durability: options.durability,
-                kinds,
-                steady,
-                lodgers: Mutex::default(),
-                closing: Once::new(),
-                _folder: folder,
-            }),
-        })
-    }
-
-    /// Opens a log to read it while another process may be writing it.
-    ///
-    /// Its followers see what that process commits within some 20 ms.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::NotALog`], [`Error::Newer`], [`Error::Storage`].
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = open::readable(path.as_ref())?;
-        let readers = Readers::open(&path, None)?;
-        let (log_id, head, kinds) = readers.with(|conn| {
-            let head = rows::head(conn).map_err(|error| reading(&error))?;
-            let kinds = meta::kinds(conn).map_err(|error| reading(&error))?;
-            Ok((meta::log_id(conn)?, head, kinds))
-        })?;
-        let shared = Arc::new(Shared {
-            log_id,
-            tail: Arc::new(Tail::new(head)),
-            recent: Recent::new(0),
-            readers,
-            metrics: Arc::new(Metrics::default()),
-            clock: Arc::new(SystemClock),
-            hints: RwLock::default(),
-        });
-        let watcher = Watcher::start(&shared)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                source: Source::Foreign(watcher),
-                path,
-                durability: Durability::Full,
-                kinds: kinds.into_iter().map(Into::into).collect(),
-                steady: Steady::start(&SystemClock),
-                lodgers: Mutex::default(),
-                closing: Once::new(),
-                _folder: None,
-            }),
-        })
-    }
-
     /// Appends one event. It has its place in the order when this returns; the receipt tells its seq
     /// when it is on disk. Does not block.
     pub fn append(&self, draft: impl Into<Draft>) -> Receipt<Seq> {
@@ -254,7 +176,7 @@ impl Log {
             return Receipt::failed(Error::ReadOnly);
         };
         if let Err(refusal) = command.check().and_then(|()| self.check_kinds(&command)) {
-            self.inner.shared.metrics.refuse("refused");
+            self.inner.shared.metrics.refuse(refusal.word());
             return Receipt::failed(refusal.into());
         }
         let (answer, receipt) = Receipt::under_way(read, Arc::clone(lookout));
@@ -301,8 +223,11 @@ impl Log {
     /// # Errors
     /// [`Error::Storage`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        let log_id = self.id();
-        self.inner.shared.readers.with(|conn| snapshot::now(conn, log_id)).map(|(snapshot, _)| snapshot)
+        let shared = &self.inner.shared;
+        shared
+            .readers
+            .with(|conn| snapshot::now(conn, shared.log_id, &shared.board))
+            .map(|(snapshot, _)| snapshot)
     }
 
     /// Reads the board as it stood at `seq`, by a fold that blocks for 10 s at most.
@@ -375,12 +300,12 @@ impl Log {
         self.inner.durability
     }
 
-    /// Why the log takes no appends; `None` while it does.
+    /// Why the log takes no appends, or a read-only one no reads; `None` while it does.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         match &self.inner.source {
             Source::Own { writer, .. } => writer.poisoned(),
-            Source::Foreign(_) => None,
+            Source::Foreign(_) => self.inner.shared.readers.ended().filter(|why| *why == Error::Replaced),
         }
     }
 
@@ -394,6 +319,10 @@ impl Log {
             {
                 return Error::Poisoned(reason);
             }
+        } else if self.wait_past(Seq::clamped(i64::MAX)).await == Woken::Closed
+            && let Some(why) = self.failure()
+        {
+            return why;
         }
         std::future::pending().await
     }
@@ -412,9 +341,14 @@ impl Log {
     /// The file, for what keeps tables of its own beside the log.
     pub(crate) fn store(&self) -> Result<Store, Error> {
         let Source::Own { writer, .. } = &self.inner.source else { return Err(Error::ReadOnly) };
-        let Shared { readers, clock, metrics, .. } = &*self.inner.shared;
+        let Shared { readers, clock, metrics, wipe, .. } = &*self.inner.shared;
         let times = (Arc::clone(clock), self.inner.steady);
-        Ok(Store::new(Arc::clone(writer), readers.clone(), times, Arc::clone(metrics)))
+        Ok(Store::new(Arc::clone(writer), readers.clone(), times, Arc::clone(metrics), Arc::clone(wipe)))
+    }
+
+    /// How long events are kept.
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.inner.retention
     }
 
     /// What the parts of a log share, for what follows it where it is written.
@@ -454,38 +388,4 @@ impl Log {
     pub(crate) fn announce(&self, url: &str) -> Result<(), Error> {
         lock::write_holder(&self.inner.path, Some(url))
     }
-}
-
-pub(crate) fn get(conn: &rusqlite::Connection, seq: Seq) -> Result<Option<Row>, Error> {
-    let failed = |error: rusqlite::Error| reading(&error);
-    let segment = rows::get(conn, seq, |row| {
-        let mut builder = Builder::new(Style::Lines);
-        builder.push(row);
-        builder.finish()
-    })
-    .map_err(failed)?;
-    let floor = meta::floor(conn).map_err(failed)?;
-    if segment.is_none() && seq <= floor && seq > Seq::ZERO {
-        return Err(Error::Gone { floor });
-    }
-    Ok(segment.and_then(|segment| segment.row(0)))
-}
-
-/// Encodes what was committed, once, for every live reader.
-fn show(shared: &Arc<Shared>) -> Show {
-    let shared = Arc::clone(shared);
-    Box::new(move |inserted| {
-        let bytes = inserted.iter().map(|row| row.record.payload.len() + 160).sum();
-        let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), bytes);
-        for row in inserted {
-            builder.push(RowRef {
-                seq: row.seq,
-                recorded_at_ms: row.recorded_at_ms,
-                kind: &row.record.kind,
-                agents: row.agents(),
-                payload: row.record.payload.as_bytes(),
-            });
-        }
-        shared.recent.push(builder.finish());
-    })
 }

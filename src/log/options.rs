@@ -7,6 +7,9 @@ use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::draft::is_kind;
 use crate::error::{Error, Refusal};
 use crate::event::FIXED_KINDS;
+use crate::limits::WAL_BYTES_MAX_LEAST;
+use crate::log::retention::Retention;
+use crate::store::checkpoint::{Checkpoints, Plan};
 use crate::store::open::{Durability, Opened};
 use crate::store::{meta, reading};
 
@@ -17,6 +20,8 @@ pub struct Options {
     pub(super) clock: SharedClock,
     pub(super) kinds: BTreeSet<Box<str>>,
     pub(super) create: bool,
+    pub(super) wal: Plan,
+    pub(super) retention: Retention,
 }
 
 impl Default for Options {
@@ -26,6 +31,8 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             kinds: BTreeSet::new(),
             create: true,
+            wal: Plan::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -62,6 +69,29 @@ impl Options {
     #[must_use]
     pub const fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Leaves checkpoints to another program that copies the WAL, such as Litestream. Default:
+    /// [`Checkpoints::Own`].
+    #[must_use]
+    pub const fn checkpoints(mut self, by: Checkpoints) -> Self {
+        self.wal.by = by;
+        self
+    }
+
+    /// Refuses appends ([`Error::WalHeld`]) while a reader keeps the WAL at this size, in bytes: 8,192,000 at
+    /// least. Default: 1 GiB.
+    #[must_use]
+    pub fn wal_bytes_max(mut self, bytes: u64) -> Self {
+        self.wal.bytes_max = i64::try_from(bytes).unwrap_or(i64::MAX).max(WAL_BYTES_MAX_LEAST);
+        self
+    }
+
+    /// Keeps events this long. Default: [`Retention::default`].
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 }

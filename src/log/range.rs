@@ -4,15 +4,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use rusqlite::Connection;
 
 use crate::error::Error;
-use crate::limits::{CHUNK_BYTES, PAGE_BYTES_MAX, SCAN_TIME_MAX};
+use crate::limits::{CHUNK_BYTES, PAGE_BYTES_MAX, PAGE_PART_BYTES, SCAN_TIME_MAX};
 use crate::log::Shared;
-use crate::log::walk::{Left, Walk};
+use crate::log::walk::Walk;
 use crate::query::{Order, Range};
 use crate::row::{Builder, Row, Segment, Style};
 use crate::seq::{LogId, Seq};
+use crate::store::gather::Left;
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
 use crate::store::{meta, reading};
@@ -76,7 +78,24 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
     })
 }
 
-/// A page in the making: call [`Pager::slice`] until it gives the page.
+/// What a slice of time gave.
+pub(crate) enum Made {
+    /// Nothing that could be passed on.
+    Nothing,
+    /// What comes next of a page that is not at its end.
+    Part(Part),
+    /// The end of the page: all of it, or what comes after its parts.
+    Page(Page),
+}
+
+/// A part of a page that is passed on while the rest is read.
+pub(crate) struct Part {
+    pub(crate) seq: Seq,
+    pub(crate) floor: Seq,
+    pub(crate) bytes: Bytes,
+}
+
+/// A page in the making: call [`Pager::slice`] until it gives the page, or [`Pager::part`].
 pub(crate) struct Pager {
     shared: Arc<Shared>,
     range: Range,
@@ -90,6 +109,8 @@ struct Making {
     plan: Plan,
     walk: Walk,
     builder: Builder,
+    /// Encoded bytes that were passed on, and what rested then.
+    passed_on: Option<(usize, Stretch)>,
     /// The page of the newest is found newest first and then read oldest first, so that it is never
     /// held twice.
     found: Vec<Seq>,
@@ -109,6 +130,28 @@ impl Pager {
 
     /// Works for a slice of time; `None` asks to be called again.
     pub(crate) fn slice(&mut self, conn: &Connection) -> Result<Option<Page>, Error> {
+        match self.work(conn, PAGE_BYTES_MAX)? {
+            Made::Page(page) => Ok(Some(page)),
+            Made::Part(_) | Made::Nothing => Ok(None),
+        }
+    }
+
+    /// The same for bytes that go out while the rest is read.
+    ///
+    /// What cannot be read ends a page that has begun to go out: the next one begins there, and fails.
+    pub(crate) fn part(&mut self, conn: &Connection) -> Result<Made, Error> {
+        self.work(conn, PAGE_PART_BYTES).or_else(|error| match self.state.take() {
+            Some(Making { plan, mut walk, passed_on: Some((_, rest)), .. }) => {
+                tracing::warn!(%error, "a page of history ends before what cannot be read");
+                walk.back_to(rest);
+                Ok(Made::Page(self.page(plan, &walk, Builder::new(Style::Array).bare())))
+            }
+            _ => Err(error),
+        })
+    }
+
+    /// Works until there are this many bytes, or the page is at its end, or the time is over.
+    fn work(&mut self, conn: &Connection, bytes: usize) -> Result<Made, Error> {
         let turned = self.is_turned();
         if self.state.is_none() {
             let plan = plan(conn, &self.range)?;
@@ -118,30 +161,28 @@ impl Pager {
                 plan,
                 walk: Walk::page(&self.shared, &self.range, plan.stretch, order),
                 builder: if self.with_rows { builder } else { builder.bare() },
+                passed_on: None,
                 found: Vec::new(),
                 found_bytes: 0,
             });
         }
-        let Some(making) = &mut self.state else { return Ok(None) };
-        let limit = self.range.limit;
-        let Making { walk, builder, found, found_bytes, .. } = making;
-        let left = walk.slice(conn, &self.range, |row| {
-            let full = if turned {
-                found.push(row.seq);
-                *found_bytes += row.payload.len() + row.kind.len() + 64;
-                found.len() >= limit || *found_bytes >= PAGE_BYTES_MAX
-            } else {
-                builder.push(row);
-                builder.len() >= limit || builder.weight() >= PAGE_BYTES_MAX
-            };
-            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if left == Left::Time && self.began.elapsed() < SCAN_TIME_MAX {
-            return Ok(None);
+        let Some(making) = &mut self.state else { return Ok(Made::Nothing) };
+        let left =
+            if turned { making.find(conn, &self.range)? } else { making.fill(conn, &self.range, bytes)? };
+        let is_over = self.began.elapsed() >= SCAN_TIME_MAX;
+        if left == Left::Enough
+            && !turned
+            && !is_over
+            && let Some(part) = making.pass_on(self.range.limit)
+        {
+            return Ok(Made::Part(part));
         }
-        let Some(mut making) = self.state.take() else { return Ok(None) };
+        if left == Left::Time && !is_over {
+            return Ok(Made::Nothing);
+        }
+        let Some(mut making) = self.state.take() else { return Ok(Made::Nothing) };
         self.read_found(conn, &mut making)?;
-        Ok(Some(self.page(making)))
+        Ok(Made::Page(self.page(making.plan, &making.walk, making.builder)))
     }
 
     /// Reads what was found newest first once more, oldest first: in one scan where it lies close
@@ -167,16 +208,49 @@ impl Pager {
         .map_err(|error| reading(&error))
     }
 
-    fn page(&self, making: Making) -> Page {
-        let Plan { head, floor, stretch } = making.plan;
+    fn page(&self, plan: Plan, walk: &Walk, builder: Builder) -> Page {
+        let Plan { head, floor, stretch } = plan;
         let (low, high) = (stretch.after.get() + 1, (stretch.before - 1).max(stretch.after.get()));
-        let rest = making.walk.rest();
-        let (next_after, next_before) = match making.walk.order() {
+        let rest = walk.rest();
+        let (next_after, next_before) = match walk.order() {
             Order::Asc => (rest.after.get(), low),
             Order::Desc => (high, rest.before.max(low)),
         };
-        let rows = making.builder.finish();
+        let rows = builder.finish();
         Page { log_id: self.shared.log_id, seq: head, floor, next_after, next_before, rows }
+    }
+}
+
+impl Making {
+    /// Notes which rows a page of the newest will hold.
+    fn find(&mut self, conn: &Connection, range: &Range) -> Result<Left, Error> {
+        let Self { walk, found, found_bytes, .. } = self;
+        walk.slice(conn, range, |row| {
+            found.push(row.seq);
+            *found_bytes += row.payload.len() + row.kind.len() + 64;
+            let full = found.len() >= range.limit || *found_bytes >= PAGE_BYTES_MAX;
+            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// Encodes rows until there are this many bytes, or the page is full.
+    fn fill(&mut self, conn: &Connection, range: &Range, bytes: usize) -> Result<Left, Error> {
+        let room = PAGE_BYTES_MAX.saturating_sub(self.passed_on.map_or(0, |(bytes, _)| bytes));
+        let builder = std::mem::replace(&mut self.builder, Builder::new(Style::Array));
+        let (builder, left) = self.walk.fill(conn, range, builder, (range.limit, bytes.min(room)))?;
+        self.builder = builder;
+        Ok(left)
+    }
+
+    /// Takes out what is encoded, unless the page is full: then it goes with the end.
+    fn pass_on(&mut self, limit: usize) -> Option<Part> {
+        let before = self.passed_on.map_or(0, |(bytes, _)| bytes);
+        let passed_on = before + self.builder.weight();
+        if self.builder.len() >= limit || passed_on >= PAGE_BYTES_MAX {
+            return None;
+        }
+        self.passed_on = Some((passed_on, self.walk.rest()));
+        Some(Part { seq: self.plan.head, floor: self.plan.floor, bytes: self.builder.take() })
     }
 }
 
@@ -197,7 +271,7 @@ impl Lines {
     }
 
     /// The next chunk; an empty one after a slice of time that found nothing.
-    pub(crate) fn chunk(&mut self, conn: &Connection) -> Result<Option<bytes::Bytes>, Error> {
+    pub(crate) fn chunk(&mut self, conn: &Connection) -> Result<Option<Bytes>, Error> {
         if self.done {
             return Ok(None);
         }
@@ -207,16 +281,28 @@ impl Lines {
             let stretch = plan(conn, &self.range)?.stretch;
             Walk::whole(&self.shared, &self.range, stretch, self.range.order)
         };
-        let mut builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10)).bare();
-        let rest = self.rest;
-        let left = walk.slice(conn, &self.range, |row| {
-            builder.push(row);
-            let full = builder.weight() >= CHUNK_BYTES || rest.is_some_and(|rest| builder.len() >= rest);
-            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        self.rest = rest.map(|rest| rest.saturating_sub(builder.len()));
+        let builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10)).bare();
+        let most = (self.rest.unwrap_or(usize::MAX), CHUNK_BYTES);
+        let (builder, left) = walk.fill(conn, &self.range, builder, most)?;
+        self.rest = self.rest.map(|rest| rest.saturating_sub(builder.len()));
         self.done = left == Left::End || self.rest == Some(0);
         self.walk = Some(walk);
         Ok(Some(builder.finish().bytes().clone()))
     }
+}
+
+/// Reads one event.
+pub(crate) fn get(conn: &Connection, seq: Seq) -> Result<Option<Row>, Error> {
+    let failed = |error: rusqlite::Error| reading(&error);
+    let segment = rows::get(conn, seq, |row| {
+        let mut builder = Builder::new(Style::Lines);
+        builder.push(row);
+        builder.finish()
+    })
+    .map_err(failed)?;
+    let floor = meta::floor(conn).map_err(failed)?;
+    if segment.is_none() && seq <= floor && seq > Seq::ZERO {
+        return Err(Error::Gone { floor });
+    }
+    Ok(segment.and_then(|segment| segment.row(0)))
 }

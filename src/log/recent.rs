@@ -1,7 +1,7 @@
 //! The last committed rows, encoded once for every live reader.
 //!
 //! It is a cache, bounded in bytes: who asks for what has left it goes to the store. Only the
-//! writer adds, before it publishes the tail.
+//! writer adds, before it publishes the tail, and only while somebody reads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,6 +51,13 @@ impl Recent {
                 None => break,
             }
         }
+    }
+
+    /// Forgets everything, and what is committed now too: it is never pushed.
+    pub(crate) fn clear(&self) {
+        let mut ring = write(&self.ring);
+        ring.commits.clear();
+        ring.bytes = 0;
     }
 
     /// The commit that goes on after `cursor`, given that the tail stood at `head` before the call.

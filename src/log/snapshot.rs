@@ -1,18 +1,21 @@
 //! A snapshot: the board and the seq that it stands at, read in one moment.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 
-use crate::board;
 use crate::board::refold;
+use crate::board::view::{self, Open, Shown};
 use crate::error::{Error, Refusal};
-use crate::limits::FOLD_TIME_MAX;
+use crate::limits::{BOARD_KEPT_BYTES, FOLD_TIME_MAX};
 use crate::seq::{LogId, Seq};
+use crate::store::meta::Standing;
 use crate::store::readers::at_one_moment;
-use crate::store::{meta, rows};
+use crate::store::{meta, reading, rows};
+use crate::sync::{Mutex, lock};
 use crate::wire;
 
 /// The board at one seq: what is open, and what was closed last.
@@ -44,23 +47,33 @@ impl Snapshot {
     }
 }
 
-/// What a snapshot depends on: where it is the same, the snapshot is the same.
+/// The last board that was shown, for the next one to take from.
+pub(crate) type Kept = Mutex<Option<Arc<Shown>>>;
+
+/// The name of what a snapshot depends on: where it is the same, the snapshot is the same.
+fn name(log_id: LogId, standing: &Standing) -> String {
+    let Standing { head, floor, board_floor, redactions } = standing;
+    format!("{log_id}-{head}-{floor}-{board_floor}-{redactions}")
+}
+
+/// The name of the board as it stands.
 pub(crate) fn version(conn: &Connection, log_id: LogId) -> Result<String, Error> {
-    at_one_moment(conn, |conn| version_of(conn, log_id))
+    meta::standing(conn).map(|standing| name(log_id, &standing)).map_err(|error| reading(&error))
 }
 
-fn version_of(conn: &Connection, log_id: LogId) -> rusqlite::Result<String> {
-    let (head, floor, board_floor) = (rows::head(conn)?, meta::floor(conn)?, meta::board_floor(conn)?);
-    let redactions = meta::integer(conn, "redactions")?;
-    Ok(format!("{log_id}-{head}-{floor}-{board_floor}-{redactions}"))
-}
-
-/// The board as it stands, with its version.
-pub(crate) fn now(conn: &Connection, log_id: LogId) -> Result<(Snapshot, String), Error> {
-    at_one_moment(conn, |conn| {
-        let head = rows::head(conn)?;
-        Ok((view(conn, log_id, head)?, version_of(conn, log_id)?))
-    })
+/// The board as it stands, with its name.
+pub(crate) fn now(conn: &Connection, log_id: LogId, kept: &Kept) -> Result<(Snapshot, String), Error> {
+    let known = lock(kept).clone();
+    let (snapshot, open, standing) = at_one_moment(conn, |conn| {
+        let standing = meta::standing(conn)?;
+        let known = known.filter(|known| known.holds(standing.redactions));
+        let (snapshot, open) = view(conn, log_id, standing.head, known.as_deref())?;
+        Ok((snapshot, open, standing))
+    })?;
+    let small = snapshot.json.len() <= BOARD_KEPT_BYTES;
+    let shown = small.then(|| Arc::new(Shown::new(snapshot.json(), open, standing.redactions)));
+    *lock(kept) = shown;
+    Ok((snapshot, name(log_id, &standing)))
 }
 
 /// The board as it stood at `seq`.
@@ -73,13 +86,19 @@ pub(crate) fn at(conn: &Connection, log_id: LogId, seq: Seq) -> Result<Snapshot,
     if seq < board_floor {
         return Err(Error::Gone { floor: board_floor });
     }
-    at_one_moment(conn, |conn| refold::at(conn, seq, Some(deadline), |conn| view(conn, log_id, seq)))?
+    at_one_moment(conn, |conn| refold::at(conn, seq, Some(deadline), |conn| view(conn, log_id, seq, None)))?
+        .map(|(snapshot, _)| snapshot)
         .ok_or(Error::TimedOut)
 }
 
-fn view(conn: &Connection, log_id: LogId, seq: Seq) -> rusqlite::Result<Snapshot> {
+fn view(
+    conn: &Connection,
+    log_id: LogId,
+    seq: Seq,
+    known: Option<&Shown>,
+) -> rusqlite::Result<(Snapshot, Open)> {
     let floor = meta::floor(conn)?;
-    let mut out = Vec::with_capacity(4 << 10);
+    let mut out = Vec::with_capacity(known.map_or(0, Shown::weight) + (4 << 10));
     out.extend_from_slice(b"{\"log_id\":");
     wire::string(&mut out, log_id.as_str());
     out.extend_from_slice(b",\"seq\":");
@@ -87,7 +106,7 @@ fn view(conn: &Connection, log_id: LogId, seq: Seq) -> rusqlite::Result<Snapshot
     out.extend_from_slice(b",\"floor\":");
     wire::integer(&mut out, floor.get());
     out.push(b',');
-    board::view(conn, &mut out)?;
+    let open = view::view(conn, known, &mut out)?;
     out.push(b'}');
-    Ok(Snapshot { log_id, seq, floor, json: out.into() })
+    Ok((Snapshot { log_id, seq, floor, json: out.into() }, open))
 }

@@ -1,5 +1,6 @@
 //! A log as lines of text, out of one file and into another.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
@@ -20,7 +21,7 @@ use crate::store::keys::{self, Kept, Known};
 use crate::store::open::{self, Durability};
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, NewRow, Stretch};
-use crate::store::{meta, reading};
+use crate::store::{meta, prune, reading};
 
 /// The first line of an export: which log it is of, and how far it goes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,7 +33,14 @@ struct Header {
     board_floor: i64,
     #[serde(default)]
     kinds: Vec<String>,
+    /// What no surviving event says any more: ids that were given, times that were passed.
+    #[serde(default)]
+    marks: BTreeMap<String, i64>,
 }
+
+/// What is true of a log as a whole and goes with it into another file.
+const MARKS: [&str; 5] =
+    ["approval_id", "question_id", "approval_id_pruned", "question_id_pruned", "pruned_ms"];
 
 /// A line after the events: a key that one event's envelope cannot tell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,8 +100,14 @@ fn header(conn: &Connection, log_id: LogId) -> Result<Header, Error> {
             floor: meta::floor(conn)?.get(),
             board_floor: meta::board_floor(conn)?.get(),
             kinds: meta::kinds(conn)?,
+            marks: marks(conn)?,
         })
     })
+}
+
+fn marks(conn: &Connection) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let read = |name: &str| Ok((name.to_owned(), meta::integer(conn, name)?));
+    MARKS.iter().map(|name| read(name)).collect()
 }
 
 fn write_line(out: &mut dyn Write, line: &impl Serialize) -> Result<(), Error> {
@@ -233,6 +247,9 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     rows::set_head(conn, head).map_err(failed)?;
     meta::set_integer(conn, "floor", floor.get()).map_err(failed)?;
     meta::set_integer(conn, "board_floor", header.board_floor).map_err(failed)?;
+    for mark in MARKS {
+        prune::raise(conn, mark, header.marks.get(mark).copied().unwrap_or(0)).map_err(failed)?;
+    }
     for kind in &header.kinds {
         meta::set_integer(conn, &format!("kind.{kind}"), 1).map_err(failed)?;
     }

@@ -11,8 +11,9 @@ use crate::limits::SCAN_SLICE;
 use crate::log::Shared;
 use crate::log::hints::Hints;
 use crate::query::{Order, Range};
-use crate::row::RowRef;
+use crate::row::{Builder, RowRef};
 use crate::seq::Seq;
+use crate::store::gather::{Bound, Gathered, Left, gather};
 use crate::store::reading;
 use crate::store::rows::{self, Stretch};
 use crate::words::Words;
@@ -22,17 +23,6 @@ pub(super) struct Walk {
     rest: Stretch,
     order: Order,
     hints: Option<Arc<dyn Hints>>,
-}
-
-/// Why a scan came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// The stretch has no more rows.
-    End,
-    /// The one who takes the rows has enough.
-    Enough,
-    /// Its time was over; there may be more.
-    Time,
 }
 
 impl Walk {
@@ -55,6 +45,33 @@ impl Walk {
 
     pub(super) const fn order(&self) -> Order {
         self.order
+    }
+
+    /// The walk as it was when this rested.
+    pub(super) const fn back_to(&mut self, rest: Stretch) {
+        self.rest = rest;
+    }
+
+    /// Encodes wanted rows for one slice of time, until the builder has this many of them or this much text.
+    pub(super) fn fill(
+        &mut self,
+        conn: &Connection,
+        range: &Range,
+        mut builder: Builder,
+        (rows, bytes): (usize, usize),
+    ) -> Result<(Builder, Left), Error> {
+        if self.hints.is_none() && range.words.is_none() && range.filter.wants_all() {
+            let bound = Bound { rows, bytes, until: Instant::now() + SCAN_SLICE };
+            let gathered = gather(conn, self.rest, self.order, builder, bound);
+            let Gathered { builder, last, left } = gathered.map_err(|error| reading(&error))?;
+            return Ok((builder, self.pass(self.rest, last, left)));
+        }
+        let left = self.slice(conn, range, |row| {
+            builder.push(row);
+            let full = builder.len() >= rows || builder.weight() >= bytes;
+            if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok((builder, left))
     }
 
     /// Gives wanted rows for one slice of time.
@@ -80,7 +97,12 @@ impl Walk {
         } else {
             plainly(conn, range, (part, self.order), &mut progress, &mut take)?;
         }
-        match (progress.left, self.order, progress.last) {
+        Ok(self.pass(part, progress.last, progress.left))
+    }
+
+    /// Leaves behind what of a part was looked at, up to `last` where that is not all of it.
+    fn pass(&mut self, part: Stretch, last: Option<Seq>, left: Left) -> Left {
+        match (left, self.order, last) {
             (Left::Enough | Left::Time, Order::Asc, Some(seq)) => self.rest.after = seq,
             (Left::Enough | Left::Time, Order::Desc, Some(seq)) => self.rest.before = seq.get(),
             // The end of the part: nothing of it rests.
@@ -88,7 +110,7 @@ impl Walk {
             (_, Order::Desc, _) => self.rest.before = self.rest.before.min(part.after.get() + 1),
         }
         let is_over = self.rest.is_empty();
-        Ok(if progress.left == Left::End && !is_over { Left::Time } else { progress.left })
+        if left == Left::End && !is_over { Left::Time } else { left }
     }
 
     /// What is looked at next: all that rests, or the part of it that the hints know, or do not know.

@@ -4,12 +4,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use crate::error::Error;
-use crate::limits::{INDEX_COMMIT_BYTES, INDEX_COMMIT_EVENTS, INDEX_PAUSE, INDEX_READ_EVENTS};
+use crate::limits::{
+    INDEX_COMMIT_BYTES, INDEX_COMMIT_EVENTS, INDEX_FLOOD_EVENTS_PER_SECOND, INDEX_PAUSE, INDEX_READ_BYTES,
+    INDEX_READ_EVENTS, INDEX_REST, INDEX_REST_EVENTS,
+};
 use crate::log::hints::Hints;
 use crate::log::{Log, Shared};
 use crate::query::{Filter, Order};
@@ -63,6 +66,10 @@ struct Place {
     open: Mutex<Option<Arc<Shelf>>>,
     is_closed: Mutex<bool>,
     bell: Condvar,
+    /// How many redactions the file knows of; as many as there can be while there is no file.
+    redactions: AtomicI64,
+    /// How many somebody waits for it to know of.
+    redactions_due: AtomicI64,
 }
 
 impl Place {
@@ -75,6 +82,11 @@ impl Place {
 
     fn is_open(&self) -> bool {
         !*lock(&self.is_closed)
+    }
+
+    /// Whether somebody waits for a text to be gone.
+    fn is_asked(&self) -> bool {
+        self.redactions.load(Ordering::Acquire) < self.redactions_due.load(Ordering::Acquire)
     }
 }
 
@@ -104,6 +116,21 @@ impl Follower {
         open.readers.with(|conn| at_one_moment(conn, |conn| index::agents(conn, most)))
     }
 
+    /// Waits until nothing is left of what so many redactions took out of the log; says whether it came to that.
+    pub(super) fn forgot(&self, redactions: i64, patience: Duration) -> bool {
+        let begin = Instant::now();
+        // It need not rest until it looks again by itself.
+        self.place.redactions_due.fetch_max(redactions, Ordering::AcqRel);
+        self.place.bell.notify_one();
+        while self.place.redactions.load(Ordering::Acquire) < redactions {
+            if begin.elapsed() > patience {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
     /// Ends the thread and waits for it, unless it is this very one.
     pub(super) fn close(&self) {
         *lock(&self.place.is_closed) = true;
@@ -128,6 +155,33 @@ struct Work {
     place: Arc<Place>,
 }
 
+/// How fast the log grows.
+struct Pace {
+    /// The head, and when it was there.
+    last: (Seq, Instant),
+    /// Since when more come than the thread works beside.
+    flood: Option<Instant>,
+}
+
+impl Pace {
+    fn new(head: Seq) -> Self {
+        Self { last: (head, Instant::now()), flood: None }
+    }
+
+    /// Whether the machine is to be left to those who append. Bounded in time and in what a search has to scan.
+    fn is_flood(&mut self, now: Instant, head: Seq, upto: Seq) -> bool {
+        let (before, then) = std::mem::replace(&mut self.last, (head, now));
+        let came = u64::try_from(head.get() - before.get()).unwrap_or(0);
+        let ms = u64::try_from((now - then).as_millis()).unwrap_or(u64::MAX).max(1);
+        if came.saturating_mul(1_000) / ms < INDEX_FLOOD_EVENTS_PER_SECOND {
+            self.flood = None;
+            return false;
+        }
+        let since = *self.flood.get_or_insert(now);
+        now - since < INDEX_REST && head.get() - upto.get() < INDEX_REST_EVENTS
+    }
+}
+
 /// What one look at the log gave.
 struct Look {
     batch: Batch,
@@ -149,7 +203,9 @@ impl Work {
                 Err(error) => {
                     tracing::warn!(%error, "the search index begins anew; searches scan the log meanwhile");
                     // What cannot be removed cannot be opened either: the next attempt says so.
-                    let _told_then = index::remove(&self.path);
+                    if index::remove(&self.path).is_ok() {
+                        self.place.redactions.store(i64::MAX, Ordering::Release);
+                    }
                     self.place.rest(backoff);
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
@@ -166,15 +222,22 @@ impl Work {
             readers: Readers::open(&self.path, None)?,
             upto: AtomicI64::new(index.known.upto.get()),
         });
+        self.place.redactions.store(index.known.redactions, Ordering::Release);
         self.show(Some(Arc::clone(&open)));
+        let mut pace = Pace::new(head);
         loop {
-            if self.tail.head() > index.known.upto {
+            let head = self.tail.head();
+            let is_flood = pace.is_flood(Instant::now(), head, index.known.upto);
+            if head > index.known.upto && (!is_flood || self.place.is_asked()) {
                 let look = self.look(index.known.upto)?;
                 if look.redactions != index.known.redactions {
                     // A text is to be gone, and its words with it.
                     return Ok(());
                 }
-                index.add(look.batch, look.upto)?;
+                // This thread is behind all others: who closes the log does not wait for all of it.
+                if index.add(look.batch, look.upto, || self.place.is_open())?.is_break() {
+                    return Ok(());
+                }
                 open.upto.store(look.upto.get(), Ordering::Release);
                 self.take_out(&mut index, look.floor)?;
             } else if !self.place.rest(INDEX_PAUSE) {
@@ -191,7 +254,9 @@ impl Work {
         let head = self.tail.head();
         let mut look = Look { batch: Batch::default(), upto: after, floor: Seq::ZERO, redactions: 0 };
         loop {
-            let ended = self.log.with(|conn| at_one_moment(conn, |conn| read(conn, &mut look, head)))?;
+            let goes_on = || self.place.is_open();
+            let ended =
+                self.log.with(|conn| at_one_moment(conn, |conn| read(conn, &mut look, head, &goes_on)))?;
             let is_full = look.batch.len() >= INDEX_COMMIT_EVENTS || look.batch.bytes() >= INDEX_COMMIT_BYTES;
             if ended || is_full || !self.place.is_open() {
                 return Ok(look);
@@ -235,16 +300,16 @@ impl Work {
     }
 }
 
-/// Adds some rows to the look; says whether it reached `head`.
-fn read(conn: &Connection, look: &mut Look, head: Seq) -> rusqlite::Result<bool> {
+/// Adds some rows to the look, while it is to go on; says whether it reached `head`.
+fn read(conn: &Connection, look: &mut Look, head: Seq, goes_on: &dyn Fn() -> bool) -> rusqlite::Result<bool> {
     look.floor = meta::floor(conn)?;
     look.redactions = meta::integer(conn, "redactions")?;
-    let (mut count, mut ended) = (0, true);
+    let (begun, mut count, mut ended) = (look.batch.bytes(), 0, true);
     rows::scan_whole(conn, Stretch::upto(look.upto, head), |row| {
         look.batch.push(&row);
         look.upto = row.seq;
         count += 1;
-        if count >= INDEX_READ_EVENTS || look.batch.bytes() >= INDEX_COMMIT_BYTES {
+        if count >= INDEX_READ_EVENTS || look.batch.bytes() - begun >= INDEX_READ_BYTES || !goes_on() {
             ended = false;
             return ControlFlow::Break(());
         }
@@ -260,4 +325,71 @@ fn read(conn: &Connection, look: &mut Look, head: Seq) -> rusqlite::Result<bool>
 fn give_way() {
     // On Linux a priority is a thread's own. Without it the index is only less modest.
     let _refused = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    use rusqlite::Connection;
+
+    use super::{Follower, INDEX_REST, INDEX_REST_EVENTS, Look, Pace, Place, read};
+    use crate::Draft;
+    use crate::log::Log;
+    use crate::search::index::{self, Batch, Index};
+    use crate::seq::Seq;
+    use crate::sync::Ordering;
+
+    /// Yes, so many times.
+    fn yes(times: u32) -> impl Fn() -> bool {
+        let left = Cell::new(times);
+        move || left.replace(left.get().saturating_sub(1)) > 0
+    }
+
+    #[test]
+    fn who_closes_the_log_waits_for_one_event_at_most() {
+        let log = Log::temp().unwrap();
+        for n in 0..6 {
+            let text = format!(r#"{{"kind":"sent","from":"a","to":"b","body":"word{n}","at":5}}"#);
+            log.append(Draft::from_json(&text).unwrap()).wait().unwrap();
+        }
+        let conn = Connection::open(log.path()).unwrap();
+        let mut look = Look { batch: Batch::default(), upto: Seq::ZERO, floor: Seq::ZERO, redactions: 0 };
+        assert!(!read(&conn, &mut look, log.tail(), &yes(3)).unwrap());
+        assert_eq!((look.upto.get(), look.batch.len()), (4, 4));
+
+        let mut index = Index::open(&index::path(log.path()), log.id(), log.tail(), 0).unwrap();
+        assert!(index.add(look.batch, look.upto, yes(2)).unwrap().is_break());
+        assert_eq!((index.known.upto, index.below(Seq::ZERO, log.tail()).unwrap()), (Seq::ZERO, vec![]));
+    }
+
+    #[test]
+    fn who_waits_for_a_text_to_be_gone_ends_the_rest() {
+        let follower = Follower { place: Place::default().into(), thread: Default::default() };
+        assert!(!follower.place.is_asked());
+        assert!(!follower.forgot(1, Duration::ZERO));
+        assert!(follower.place.is_asked());
+        follower.place.redactions.store(1, Ordering::Release);
+        assert!(follower.forgot(1, Duration::ZERO));
+        assert!(!follower.place.is_asked());
+    }
+
+    #[test]
+    fn a_flood_is_left_alone_for_a_while() {
+        let begin = Instant::now();
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let seq = Seq::clamped;
+        let mut pace = Pace { last: (seq(0), begin), flood: None };
+        assert!(!pace.is_flood(at(250), seq(100), seq(0)));
+        assert!(pace.is_flood(at(500), seq(20_000), seq(0)));
+        // It ends, and what came is taken up.
+        assert!(!pace.is_flood(at(750), seq(20_100), seq(0)));
+        // It goes on, but what a search would have to scan is bounded, and so is the time.
+        assert!(pace.is_flood(at(1_000), seq(INDEX_REST_EVENTS - 1), seq(0)));
+        assert!(!pace.is_flood(at(1_250), seq(INDEX_REST_EVENTS + 9_000), seq(0)));
+        assert!(pace.is_flood(at(1_500), seq(INDEX_REST_EVENTS + 18_000), seq(INDEX_REST_EVENTS)));
+        let rest = u64::try_from(INDEX_REST.as_millis()).unwrap();
+        assert!(!pace.is_flood(at(1_000 + rest), seq(900_000), seq(890_000)));
+    }
 }

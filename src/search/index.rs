@@ -11,9 +11,10 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction};
 
 use crate::error::Error;
+use crate::limits::INDEX_BROAD_EVENTS;
 use crate::query::{Filter, Order};
 use crate::row::RowRef;
 use crate::search::AgentRow;
@@ -21,7 +22,7 @@ use crate::seq::{LogId, Seq};
 use crate::store::readers::harden;
 use crate::store::reading;
 use crate::store::rows::Stretch;
-use crate::words::{Words, each_word};
+use crate::words::{PREFIX_CHARS, Words, each_word};
 
 /// What the file looks like; one of another look is built anew.
 const FORMAT: i64 = 1;
@@ -134,6 +135,14 @@ pub(super) fn path(log: &Path) -> PathBuf {
     name.into()
 }
 
+/// How far the index file of this log goes; `None` where there is none that can be gone on with.
+pub(super) fn state(log: &Path, log_id: LogId) -> Option<Seq> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path(log), flags).ok()?;
+    harden(&conn).ok()?;
+    Index::known(&conn, log_id).ok().flatten().map(|known| known.upto)
+}
+
 impl Index {
     /// Opens the index of this log, or begins a new one where there is none that can be gone on with.
     pub(super) fn open(path: &Path, log_id: LogId, head: Seq, redactions: i64) -> Result<Self, Error> {
@@ -157,6 +166,11 @@ impl Index {
             return Ok(None);
         }
         let conn = connect(path)?;
+        Ok(Self::known(&conn, log_id)?.map(|known| Self { conn, known }))
+    }
+
+    /// What a file says of itself; `None` where it is the index of another log, or of another look.
+    fn known(conn: &Connection, log_id: LogId) -> rusqlite::Result<Option<Known>> {
         let number = |name: &str| -> rusqlite::Result<Option<i64>> {
             conn.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0)).optional()
         };
@@ -166,43 +180,27 @@ impl Index {
         if number("format")? != Some(FORMAT) || of.as_deref() != Some(log_id.as_str()) {
             return Ok(None);
         }
-        let known = Known {
+        Ok(Some(Known {
             upto: Seq::clamped(number("upto")?.unwrap_or(0)),
             floor: Seq::clamped(number("floor")?.unwrap_or(0)),
             redactions: number("redactions")?.unwrap_or(-1),
-        };
-        Ok(Some(Self { conn, known }))
+        }))
     }
 
-    /// Takes events up, which reach to `upto`.
-    pub(super) fn add(&mut self, batch: Batch, upto: Seq) -> Result<(), Error> {
-        self.write(|turn| {
-            let mut insert = turn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
-            for (seq, text) in batch.texts {
-                insert.execute((seq.get(), text))?;
-            }
-            let mut count = turn.prepare_cached(
-                "INSERT INTO agents (name, first_seq, last_seq, last_at_ms, last_message_at_ms, events)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (name) DO UPDATE SET
-                     last_seq = excluded.last_seq, last_at_ms = excluded.last_at_ms,
-                     last_message_at_ms = coalesce(excluded.last_message_at_ms, last_message_at_ms),
-                     events = events + excluded.events",
-            )?;
-            for (name, seen) in batch.seen {
-                count.execute((
-                    name,
-                    seen.first_seq,
-                    seen.last_seq,
-                    seen.last_at_ms,
-                    seen.last_message_at_ms,
-                    seen.events,
-                ))?;
-            }
-            set(turn, "upto", upto.get())
-        })?;
+    /// Takes events up, which reach to `upto`; none of them where it is not to go on.
+    pub(super) fn add(
+        &mut self,
+        batch: Batch,
+        upto: Seq,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<ControlFlow<()>, Error> {
+        let turn = self.conn.transaction().map_err(|error| reading(&error))?;
+        if take_up(&turn, batch, upto, goes_on).map_err(|error| reading(&error))?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        turn.commit().map_err(|error| reading(&error))?;
         self.known.upto = upto;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The seqs up to `floor` that are in the index, after one, some at a time.
@@ -236,6 +234,41 @@ impl Index {
         let turn = self.conn.transaction().map_err(|error| reading(&error))?;
         write(&turn).and_then(|()| turn.commit()).map_err(|error| reading(&error))
     }
+}
+
+fn take_up(
+    turn: &Transaction<'_>,
+    batch: Batch,
+    upto: Seq,
+    goes_on: impl Fn() -> bool,
+) -> rusqlite::Result<ControlFlow<()>> {
+    let mut insert = turn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
+    for (seq, text) in batch.texts {
+        if !goes_on() {
+            return Ok(ControlFlow::Break(()));
+        }
+        insert.execute((seq.get(), text))?;
+    }
+    let mut count = turn.prepare_cached(
+        "INSERT INTO agents (name, first_seq, last_seq, last_at_ms, last_message_at_ms, events)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (name) DO UPDATE SET
+             last_seq = excluded.last_seq, last_at_ms = excluded.last_at_ms,
+             last_message_at_ms = coalesce(excluded.last_message_at_ms, last_message_at_ms),
+             events = events + excluded.events",
+    )?;
+    for (name, seen) in batch.seen {
+        count.execute((
+            name,
+            seen.first_seq,
+            seen.last_seq,
+            seen.last_at_ms,
+            seen.last_message_at_ms,
+            seen.events,
+        ))?;
+    }
+    set(turn, "upto", upto.get())?;
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Deletes the file, which can be built anew.
@@ -297,6 +330,10 @@ pub(super) fn agents(conn: &Connection, most: usize) -> rusqlite::Result<(Seq, V
 }
 
 /// Gives the seqs of a stretch at which all of this may be found, in order.
+///
+/// The index has the beginnings of three letters by themselves and reads on in them; those of a longer one it
+/// has to gather first, of the whole log (measured: half a second for five million). So the first seqs are those
+/// of three letters: where the longer beginning is frequent they fill a page, where it is rare little is gathered.
 pub(super) fn find(
     conn: &Connection,
     (words, filter): (Option<&Words>, &Filter),
@@ -304,6 +341,26 @@ pub(super) fn find(
     order: Order,
     each: &mut dyn FnMut(Seq) -> Result<ControlFlow<()>, Error>,
 ) -> Result<(), Error> {
+    let (broad, exact) = (question(words, filter, PREFIX_CHARS), question(words, filter, usize::MAX));
+    let mut rest = stretch;
+    if broad != exact {
+        let Some(last) = ask(conn, &broad, (rest, order), INDEX_BROAD_EVENTS, each)? else { return Ok(()) };
+        match order {
+            Order::Asc => rest.after = last,
+            Order::Desc => rest.before = last.get(),
+        }
+    }
+    ask(conn, &exact, (rest, order), usize::MAX, each).map(drop)
+}
+
+/// Gives so many of the seqs that answer a question; the last one of them, where there may be more.
+fn ask(
+    conn: &Connection,
+    question: &str,
+    (stretch, order): (Stretch, Order),
+    most: usize,
+    each: &mut dyn FnMut(Seq) -> Result<ControlFlow<()>, Error>,
+) -> Result<Option<Seq>, Error> {
     let sql = match order {
         Order::Asc => {
             "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid >= ?2 AND rowid <= ?3 ORDER BY rowid"
@@ -314,23 +371,30 @@ pub(super) fn find(
     };
     let failed = |error: rusqlite::Error| reading(&error);
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
-    let bounds = (question(words, filter), stretch.after.get() + 1, stretch.before - 1);
-    let mut rows = statement.query(bounds).map_err(failed)?;
+    let bounds = (question, stretch.after.get() + 1, stretch.before - 1);
+    let (mut rows, mut count) = (statement.query(bounds).map_err(failed)?, 0);
     while let Some(row) = rows.next().map_err(failed)? {
         let seq = Seq::clamped(row.get(0).map_err(failed)?);
         if each(seq)?.is_break() {
-            break;
+            return Ok(None);
+        }
+        count += 1;
+        if count == most {
+            return Ok(Some(seq));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What is asked, in the words of the index. Words are letters and digits, names and kinds were checked: none of
 /// them can end its quotes.
-fn question(words: Option<&Words>, filter: &Filter) -> String {
+/// Beginnings are asked for by this many letters.
+fn question(words: Option<&Words>, filter: &Filter, prefix_chars: usize) -> String {
     let mut parts: Vec<String> = Vec::new();
     for word in words.into_iter().flat_map(Words::iter).filter(|word| word.is_selective()) {
-        parts.push(format!("\"{}\"{}", word.text, if word.is_prefix { " *" } else { "" }));
+        let end = word.text.char_indices().nth(prefix_chars).map(|(end, _)| end).filter(|_| word.is_prefix);
+        let text = end.and_then(|end| word.text.get(..end)).unwrap_or(&word.text);
+        parts.push(format!("\"{text}\"{}", if word.is_prefix { " *" } else { "" }));
     }
     let any = |mark: char, names: &[Box<str>]| {
         let names: Vec<String> = names.iter().map(|name| format!("\"{mark}{name}\"")).collect();

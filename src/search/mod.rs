@@ -9,7 +9,9 @@ mod index;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -55,6 +57,12 @@ impl std::fmt::Debug for Search {
     }
 }
 
+/// How far the index of a file's log goes, with or without a server that writes it; `None` where there is none:
+/// the next server begins one.
+pub(crate) fn indexed_upto(log: &Path, log_id: LogId) -> Option<Seq> {
+    index::state(log, log_id)
+}
+
 /// Everyone who was seen on a log, up to a seq.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -87,6 +95,15 @@ pub struct AgentRow {
     pub last_message_at_ms: Option<i64>,
     /// How many events concern it.
     pub events: i64,
+}
+
+/// Sees to it that no index has a word of what was redacted: one that follows the log is waited for as long as
+/// `patience`, one that nothing keeps at present is deleted. Says whether it is so.
+pub(crate) fn forget(log: &Log, redactions: i64, patience: Duration) -> Result<bool, Error> {
+    match log.lodger_or::<Inner, _>(|| index::remove(&index::path(log.path()))) {
+        Ok(inner) => Ok(inner.follower.forgot(redactions, patience)),
+        Err(removed) => removed.map(|()| true),
+    }
 }
 
 impl Search {

@@ -53,9 +53,28 @@ pub(crate) fn judge(failure: &Failure, path: &Path) -> Fault {
             | ErrorCode::ReadOnly
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::OutOfMemory,
-        ) => Fault::Stop(error.to_string()),
-        _ => Fault::Job(Error::Storage(error.to_string().into())),
+        ) => Fault::Stop(cause(error)),
+        _ => Fault::Job(Error::Storage(cause(error).into())),
     }
+}
+
+/// The error in words, with what `SQLite` was at where the system failed it: whoever looks after the disk has
+/// to know.
+pub(crate) fn cause(error: &rusqlite::Error) -> String {
+    use rusqlite::ffi;
+    let what = match error.sqlite_error().map_or(0, |error| error.extended_code) {
+        ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ => "a read failed",
+        ffi::SQLITE_IOERR_WRITE => "a write failed",
+        ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => "a sync failed",
+        ffi::SQLITE_IOERR_TRUNCATE => "a truncation failed",
+        ffi::SQLITE_IOERR_DELETE => "a file could not be removed",
+        ffi::SQLITE_IOERR_LOCK | ffi::SQLITE_IOERR_RDLOCK | ffi::SQLITE_IOERR_SHMLOCK => "a lock failed",
+        ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMMAP => {
+            "the -shm could not be used"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}: {what}")
 }
 
 /// After a failed sync the kernel may have dropped what it could not write: nothing that was
@@ -88,7 +107,7 @@ fn is_out_of_space(path: &Path) -> bool {
 /// The word under which a failed append is counted.
 pub(crate) const fn word(error: &Error) -> &'static str {
     match error {
-        Error::Refused(_) => "refused",
+        Error::Refused(refusal) => refusal.word(),
         Error::QueueFull => "queue_full",
         Error::Expired => "expired",
         Error::Busy => "busy",
@@ -101,9 +120,12 @@ pub(crate) const fn word(error: &Error) -> &'static str {
         | Error::NotALog(_)
         | Error::Newer { .. }
         | Error::NotFound(_)
+        | Error::Exists(_)
+        | Error::Replaced
         | Error::Gone { .. }
         | Error::TimedOut
         | Error::Occupied
+        | Error::Pending
         | Error::Storage(_) => "other",
     }
 }

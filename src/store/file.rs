@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::readers::Readers;
 use crate::store::task::{Pending, Task};
+use crate::store::wipe::Wipe;
 use crate::store::writer::Writer;
+use crate::sync::Mutex;
 
 /// What keeps tables of its own beside the log writes and reads them through this. Cloning shares it.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub(crate) struct Store {
     /// The time of leases.
     pub(crate) steady: Steady,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is on its way to wipe out what was redacted.
+    pub(crate) wipe: Arc<Mutex<Wipe>>,
 }
 
 impl Store {
@@ -26,8 +30,14 @@ impl Store {
         readers: Readers,
         (clock, steady): (SharedClock, Steady),
         metrics: Arc<Metrics>,
+        wipe: Arc<Mutex<Wipe>>,
     ) -> Self {
-        Self { writer, readers, clock, steady, metrics }
+        Self { writer, readers, clock, steady, metrics, wipe }
+    }
+
+    /// Whether the WAL could be emptied when that was asked for last.
+    pub(crate) fn has_empty_wal(&self) -> bool {
+        self.writer.has_empty_wal()
     }
 
     /// Why the file takes no more writes; `None` while it does.

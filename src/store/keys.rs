@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Refusal;
-use crate::limits::KEY_KEPT_MS;
+use crate::error::{Error, Refusal};
+use crate::limits::{BATCH_EVENTS_MAX, KEY_KEPT_MS};
 use crate::seq::Seq;
 use crate::store::fault::Failure;
+use crate::store::reading;
 use crate::store::task::Done;
 use crate::store::turn::Turn;
 
@@ -20,6 +21,39 @@ pub(crate) struct Known {
     pub(crate) content_hash: [u8; 32],
     pub(crate) first: Seq,
     pub(crate) last: Seq,
+}
+
+/// In place of the hash of a content that is to be gone: a short one could be guessed from it.
+const FORGOTTEN: [u8; 32] = [0; 32];
+
+impl Known {
+    /// Whether the content of this hash is what the key stands for. What was redacted could be any of as many
+    /// events.
+    pub(crate) fn stands_for(&self, content_hash: [u8; 32], events: usize) -> bool {
+        let count = usize::try_from(self.last.get() - self.first.get() + 1).unwrap_or(0);
+        self.content_hash == content_hash || (self.content_hash == FORGOTTEN && count == events)
+    }
+}
+
+/// Forgets what was sent under the keys of this event; that they stand for it stays.
+pub(crate) fn forget_content(conn: &Connection, seq: Seq) -> rusqlite::Result<()> {
+    let batch = i64::try_from(BATCH_EVENTS_MAX).unwrap_or(i64::MAX);
+    conn.prepare_cached(
+        "UPDATE keys SET content_hash = ?3
+         WHERE first_seq > max(0, ?1 - ?2) AND first_seq <= ?1 AND last_seq >= ?1",
+    )?
+    .execute((seq.get(), batch, FORGOTTEN))?;
+    Ok(())
+}
+
+/// Forgets what was sent under the keys of what made no event, was answered so and was written then.
+pub(crate) fn forget_answered(conn: &Connection, answer: i64, at: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE keys SET content_hash = ?4
+         WHERE first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3",
+    )?
+    .execute((answer.to_string(), at * 1_000, (at + 1) * 1_000, FORGOTTEN))?;
+    Ok(())
 }
 
 /// The key of one command, with the hash of what its client sent.
@@ -51,6 +85,23 @@ pub(crate) struct Once<T> {
     pub(crate) is_new: bool,
 }
 
+impl Key {
+    /// What was answered under it before, if it is known.
+    pub(crate) fn known<T: DeserializeOwned>(
+        &self,
+        conn: &Connection,
+    ) -> Result<Option<Result<T, Error>>, Error> {
+        let failed = |error: rusqlite::Error| reading(&error);
+        let Some(known) = find(conn, &self.actor, &self.text).map_err(failed)? else { return Ok(None) };
+        if !known.stands_for(self.content_hash, 1) {
+            return Ok(Some(Err(Refusal::KeyReused(self.text.clone()).into())));
+        }
+        let text = answer(conn, &self.actor, &self.text).map_err(failed)?.unwrap_or_default();
+        let answer = serde_json::from_str(&text).map_err(|_| Refusal::KeyReused(self.text.clone()).into());
+        Ok(Some(answer))
+    }
+}
+
 /// Writes something that makes no event, or finds that its key is known and what was answered then.
 pub(crate) fn once<T: Serialize + DeserializeOwned>(
     turn: &Turn<'_>,
@@ -62,7 +113,7 @@ pub(crate) fn once<T: Serialize + DeserializeOwned>(
         return Ok(write()?.map(fresh));
     };
     if let Some(known) = find(turn.conn, actor, key)? {
-        if known.content_hash != *content_hash {
+        if !known.stands_for(*content_hash, 1) {
             return Ok(Err(Refusal::KeyReused(key.clone())));
         }
         let text = answer(turn.conn, actor, key)?.unwrap_or_default();
@@ -154,12 +205,18 @@ pub(crate) struct Kept {
     pub(crate) answer: Option<String>,
 }
 
+/// How many keys stand for events above a head.
+pub(crate) fn count_above(conn: &Connection, head: Seq) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT count(*) FROM keys WHERE last_seq > ?1", [head.get()], |row| row.get(0))
+}
+
 /// All other keys of events up to a head.
 pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept>> {
     let mut statement = conn.prepare(
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms, answer FROM keys
          WHERE last_seq <= ?1 AND first_seq > 0
-           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL)
+           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL
+                OR NOT EXISTS (SELECT 1 FROM events WHERE seq = first_seq))
          ORDER BY first_seq, actor, key",
     )?;
     statement

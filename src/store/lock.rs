@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::store::holders;
+use crate::store::open::inode_of;
 use crate::sync::{Mutex, lock};
 
 /// Device and inode of the files that this process has the lock of.
@@ -25,7 +27,7 @@ static OURS: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 pub(crate) struct Held {
     // The order matters: the descriptor is closed before another one may be opened.
     file: File,
-    _entry: Entry,
+    entry: Entry,
 }
 
 /// A place in [`OURS`].
@@ -35,6 +37,11 @@ struct Entry((u64, u64));
 impl Held {
     pub(crate) const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Device and inode of the file.
+    pub(crate) const fn inode(&self) -> (u64, u64) {
+        self.entry.0
     }
 }
 
@@ -61,7 +68,6 @@ pub(crate) struct Holder {
 
 /// Takes the lock of `path`, or says who holds it.
 pub(crate) fn take(path: &Path) -> Result<Held, Error> {
-    let inode_of = |meta: &std::fs::Metadata| (meta.dev(), meta.ino());
     let mut ours = lock(&OURS);
     if ours.contains(&inode_of(&std::fs::metadata(path)?)) {
         let url = read_holder(path).and_then(|holder| holder.url);
@@ -72,28 +78,26 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
         Ok(()) => {
             let inode = inode_of(&file.metadata()?);
             ours.insert(inode);
-            Ok(Held { file, _entry: Entry(inode) })
+            Ok(Held { file, entry: Entry(inode) })
         }
         Err(TryLockError::WouldBlock) => {
             let holder = read_holder(path);
-            let pid = pid_of_lock(&file).or_else(|| holder.as_ref().map(|holder| holder.pid));
+            let pid = file
+                .metadata()
+                .ok()
+                .and_then(|meta| holders::of_whole(meta.ino()))
+                .or_else(|| holder.as_ref().map(|holder| holder.pid));
             Err(Error::Locked { pid, url: holder.and_then(|holder| holder.url) })
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
-/// The process that holds the lock of this inode, as the kernel tells.
-fn pid_of_lock(file: &File) -> Option<u32> {
-    let inode = format!(":{}", file.metadata().ok()?.ino());
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let is_flock = words.nth(1) == Some("FLOCK");
-        let pid = words.nth(2)?;
-        let is_ours = words.next()?.ends_with(&inode);
-        (is_flock && is_ours).then(|| pid.parse().ok()).flatten()
-    })
+/// Who holds the lock of the file at the path, learnt without a descriptor of it.
+pub(crate) fn holder(path: &Path) -> Option<Holder> {
+    let pid = holders::of_whole(std::fs::metadata(path).ok()?.ino())?;
+    let url = read_holder(path).filter(|said| said.pid == pid).and_then(|said| said.url);
+    Some(Holder { pid, url })
 }
 
 /// The file beside the database that names its server.

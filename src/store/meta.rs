@@ -54,6 +54,29 @@ pub(crate) fn board_floor(conn: &Connection) -> rusqlite::Result<Seq> {
     integer(conn, "board_floor").map(Seq::clamped)
 }
 
+/// What changes with the log: where it is the same, nothing was appended, pruned or redacted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) head: Seq,
+    pub(crate) floor: i64,
+    pub(crate) board_floor: i64,
+    pub(crate) redactions: i64,
+}
+
+/// One statement, so that it is of one moment by itself.
+const STANDING: &str = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'),
+                               (SELECT value FROM meta WHERE name = 'floor'),
+                               (SELECT value FROM meta WHERE name = 'board_floor'),
+                               (SELECT value FROM meta WHERE name = 'redactions')";
+
+pub(crate) fn standing(conn: &Connection) -> rusqlite::Result<Standing> {
+    conn.prepare_cached(STANDING)?.query_row([], |row| {
+        let number = |index| row.get::<_, Option<i64>>(index).map(Option::unwrap_or_default);
+        let (head, floor) = (Seq::clamped(number(0)?), number(1)?);
+        Ok(Standing { head, floor, board_floor: number(2)?, redactions: number(3)? })
+    })
+}
+
 /// The log's name.
 pub(crate) fn log_id(conn: &Connection) -> Result<LogId, Error> {
     text(conn, "log_id").map_err(|error| reading(&error))?.and_then(|text| text.parse().ok()).ok_or_else(
@@ -71,4 +94,27 @@ pub(crate) fn kinds(conn: &Connection) -> rusqlite::Result<Vec<String>> {
         conn.prepare("SELECT substr(name, 6) FROM meta WHERE name >= 'kind.' AND name < 'kind/'")?;
 
     statement.query_map([], |row| row.get(0))?.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::STANDING;
+
+    #[test]
+    fn where_a_log_stands_costs_places_in_small_tables() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../migrations/01-log/up.sql")).unwrap();
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {STANDING}")).unwrap();
+        let plan = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        let plan = plan.collect::<rusqlite::Result<Vec<_>>>().unwrap();
+        let places = plan.iter().filter(|line| line.starts_with("SEARCH meta USING PRIMARY KEY")).count();
+        assert_eq!(places, 3, "{plan:?}");
+        let scans: Vec<_> = plan.iter().filter(|line| line.starts_with("SCAN")).collect();
+        assert!(
+            scans.iter().all(|line| line.contains("sqlite_sequence") || line.contains("CONSTANT")),
+            "{plan:?}"
+        );
+    }
 }

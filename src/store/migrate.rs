@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite_migration::Migrations;
 
 use crate::error::Error;
+use crate::store::reading;
 
 static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -16,7 +17,10 @@ pub(crate) static SCHEMA: LazyLock<i64> =
 
 /// Applies what the file does not have yet, each migration in a transaction of its own.
 pub(crate) fn up(conn: &mut Connection) -> Result<(), Error> {
-    Migrations::from_directory(&FOLDER)
-        .and_then(|migrations| migrations.to_latest(conn))
-        .map_err(|error| Error::Storage(error.to_string().into()))
+    let done = Migrations::from_directory(&FOLDER).and_then(|migrations| migrations.to_latest(conn));
+    match done {
+        Ok(()) => Ok(()),
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(reading(&err)),
+        Err(error) => Err(Error::Storage(error.to_string().into())),
+    }
 }

@@ -22,22 +22,56 @@ const LINGER_MIN: Duration = Duration::from_micros(20);
 /// With so many there is no need to wait for more: their sync is shared already.
 const COMPANY: usize = 64;
 
-/// How long to wait for company, learnt from whether it came.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Linger {
+/// One commit's jobs as they come: how many are likely to, and for how long they are waited for.
+///
+/// Those whom the last commit served are about to come back, and a commit for each few of them costs a sync
+/// each. What is there is run meanwhile, so the wait costs little.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    begin: Instant,
+    /// Learnt from whether they came.
     time: Duration,
+    /// How many jobs the last commit served.
+    served: usize,
+    /// How many are likely to come for this one.
+    expected: usize,
+    /// What those that came hold, in bytes.
+    weight: usize,
 }
 
-impl Linger {
-    fn learn(&mut self, came: bool) {
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { begin: Instant::now(), time: Duration::ZERO, served: 0, expected: 0, weight: 0 }
+    }
+}
+
+impl Gathering {
+    fn begin(&mut self, queued: usize) {
+        self.begin = Instant::now();
+        self.expected = self.served + queued;
+        self.weight = 0;
+    }
+
+    /// Notes how many jobs the commit has in the end.
+    pub(crate) fn end(&mut self, jobs: usize) {
+        let came = self.served > 0 && jobs >= self.expected.min(COMPANY);
         self.time = if came { LINGER_MAX } else { (self.time / 2).max(LINGER_MIN) };
+        self.served = jobs;
+    }
+
+    /// Gives the core to others until there are jobs in the queue, or it is not worth it any more.
+    fn linger(&self, queue: &Queue) {
+        while queue.len.load(Ordering::Acquire) == 0 && self.begin.elapsed() < self.time {
+            // Not a spin: on few cores those who are about to come need this one.
+            std::thread::yield_now();
+        }
     }
 }
 
 /// What the writer finds.
 pub(crate) enum Taken {
-    /// Jobs, in the order in which they were given.
-    Jobs,
+    /// Jobs, in the order in which they were given. None of them waits for longer than since then.
+    Jobs(Instant),
     /// Nothing for a while: time to look after the file.
     Idle,
     /// Nothing, and nothing will come.
@@ -60,6 +94,8 @@ struct State {
     bytes: usize,
     closed: bool,
     writer_sleeps: bool,
+    /// When the queue was last empty no longer. One look at the clock for all that wait.
+    filled_at: Option<Instant>,
 }
 
 impl Queue {
@@ -74,6 +110,9 @@ impl Queue {
         if state.jobs.len() >= QUEUE_JOBS_MAX || too_heavy {
             return Err((job, NotTaken::Full));
         }
+        if state.jobs.is_empty() {
+            state.filled_at = Some(Instant::now());
+        }
         state.bytes += weight;
         state.jobs.push_back(job);
         self.len.store(state.jobs.len(), Ordering::Release);
@@ -83,28 +122,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes jobs for one commit, waiting for the first of them for at most `idle`.
-    ///
-    /// First it lingers for the `answered` whom the last commit served: they are about to come back, and a
-    /// commit for each few of them costs a sync each.
+    /// Takes the first jobs of a commit, waiting for them for at most `idle`.
     pub(crate) fn take(
         &self,
         batch: &mut Vec<Box<dyn Job>>,
-        (answered, linger): (usize, &mut Linger),
+        gathering: &mut Gathering,
         idle: Duration,
     ) -> Taken {
-        let begin = Instant::now();
-        let expected = (self.len.load(Ordering::Acquire) + answered).min(COMPANY);
-        while self.len.load(Ordering::Acquire) < expected && begin.elapsed() < linger.time {
-            // Not a spin: on few cores those who are about to come need this one.
-            std::thread::yield_now();
+        gathering.begin(self.len.load(Ordering::Acquire));
+        if gathering.served > 0 {
+            gathering.linger(self);
         }
-        let taken = self.take_now(batch, idle);
-        linger.learn(answered > 0 && batch.len() >= expected);
-        taken
-    }
-
-    fn take_now(&self, batch: &mut Vec<Box<dyn Job>>, idle: Duration) -> Taken {
         let mut state = lock(&self.state);
         if state.jobs.is_empty() && !state.closed {
             state.writer_sleeps = true;
@@ -112,17 +140,40 @@ impl Queue {
             state.writer_sleeps = false;
         }
         if state.jobs.is_empty() {
+            // Those who were answered last did not come back, and are expected no longer.
+            gathering.end(0);
             return if state.closed { Taken::Closed } else { Taken::Idle };
         }
-        let mut weight = 0;
-        while batch.len() < COMMIT_JOBS_MAX && weight < COMMIT_BYTES_MAX {
+        self.give(&mut state, batch, gathering);
+        Taken::Jobs(state.filled_at.unwrap_or_else(Instant::now))
+    }
+
+    /// Takes more jobs for the same commit, waiting a little for those that are likely to come. False: nothing more
+    /// belongs into it.
+    pub(crate) fn take_more(&self, batch: &mut Vec<Box<dyn Job>>, gathering: &mut Gathering) -> bool {
+        if batch.len() >= gathering.expected {
+            return false;
+        }
+        if batch.len() < COMPANY {
+            gathering.linger(self);
+        }
+        if self.len.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let before = batch.len();
+        self.give(&mut lock(&self.state), batch, gathering);
+        batch.len() > before
+    }
+
+    fn give(&self, state: &mut State, batch: &mut Vec<Box<dyn Job>>, gathering: &mut Gathering) {
+        let before = gathering.weight;
+        while batch.len() < COMMIT_JOBS_MAX && gathering.weight < COMMIT_BYTES_MAX {
             let Some(job) = state.jobs.pop_front() else { break };
-            weight += job.weight();
+            gathering.weight += job.weight();
             batch.push(job);
         }
-        state.bytes = state.bytes.saturating_sub(weight);
+        state.bytes = state.bytes.saturating_sub(gathering.weight - before);
         self.len.store(state.jobs.len(), Ordering::Release);
-        Taken::Jobs
     }
 
     /// Takes no more jobs; what is there is still given out.
@@ -141,5 +192,61 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         lock(&self.state).jobs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Gathering, Queue, Taken};
+    use crate::error::Error;
+    use crate::store::fault::Failure;
+    use crate::store::turn::{Job, Turn};
+
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn weight(&self) -> usize {
+            1
+        }
+
+        fn run(&mut self, _: &Turn<'_>) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn answer(self: Box<Self>, _: Result<(), Error>) {}
+    }
+
+    #[test]
+    fn who_comes_while_a_commit_runs_belongs_to_it_as_far_as_it_is_expected() {
+        let (queue, mut gathering) = (Queue::default(), Gathering::default());
+        let come = || assert!(queue.push(Box::new(Nothing)).is_ok());
+        let take = |gathering: &mut Gathering| {
+            let mut batch = Vec::new();
+            let taken = queue.take(&mut batch, gathering, Duration::ZERO);
+            (batch, matches!(taken, Taken::Idle))
+        };
+        come();
+        let (mut batch, _) = take(&mut gathering);
+        come();
+        assert!(!queue.take_more(&mut batch, &mut gathering), "nobody else was expected");
+        gathering.end(batch.len());
+        // The one who was answered, and the one who waits already.
+        let (mut batch, _) = take(&mut gathering);
+        assert_eq!(batch.len(), 1);
+        come();
+        assert!(queue.take_more(&mut batch, &mut gathering));
+        assert_eq!(batch.len(), 2);
+        come();
+        assert!(!queue.take_more(&mut batch, &mut gathering), "all who were expected came");
+        gathering.end(batch.len());
+        assert_eq!(take(&mut gathering).0.len(), 1);
+        // After a while without anybody, nobody is expected.
+        assert!(take(&mut gathering).1);
+        come();
+        let (mut batch, _) = take(&mut gathering);
+        come();
+        assert!(!queue.take_more(&mut batch, &mut gathering));
     }
 }

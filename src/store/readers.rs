@@ -1,6 +1,6 @@
 //! The pool of read-only connections, behind two gates: one for scans, one for short reads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::limits::{POINT_READS_MAX, READERS_MAX};
+use crate::store::gather;
 use crate::store::lock::Held;
+use crate::store::open::beside;
 use crate::store::reading;
 use crate::sync::{Mutex, lock};
 
@@ -33,8 +35,9 @@ pub(crate) struct Readers {
 }
 
 struct Inner {
-    /// Empty once the log is closed.
-    pool: Mutex<Option<Open>>,
+    path: PathBuf,
+    /// Why there is none, once the log is closed.
+    pool: Mutex<Result<Open, Error>>,
     points: Semaphore,
     scans: Semaphore,
 }
@@ -43,14 +46,14 @@ struct Inner {
 struct Open {
     // The order matters: the connections go before the descriptor that holds the lock.
     pool: Pool,
-    _lock: Option<Arc<Held>>,
+    lock: Option<Arc<Held>>,
 }
 
 impl Readers {
     /// Opens the pool; the file has to be there. `lock` is held as long as a connection is open.
     pub(crate) fn open(path: &Path, lock: Option<Arc<Held>>) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let manager = SqliteConnectionManager::file(path).with_flags(flags).with_init(prepare);
+        let (name, flags) = to_read(path);
+        let manager = SqliteConnectionManager::file(name).with_flags(flags).with_init(prepare);
         let pool = Pool::builder()
             .max_size(READERS_MAX)
             .min_idle(Some(1))
@@ -64,7 +67,8 @@ impl Readers {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             inner: Arc::new(Inner {
-                pool: Mutex::new(Some(Open { pool, _lock: lock })),
+                path: path.to_owned(),
+                pool: Mutex::new(Ok(Open { pool, lock })),
                 points: Semaphore::new(POINT_READS_MAX),
                 scans: Semaphore::new(cores.saturating_sub(1).clamp(1, 3)),
             }),
@@ -73,9 +77,23 @@ impl Readers {
 
     /// Reads on this thread, which it blocks.
     pub(crate) fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
-        let open = lock(&self.inner.pool).clone().ok_or(Error::Closed)?;
+        let open = lock(&self.inner.pool).clone()?;
         let conn = open.pool.get().map_err(|error| Error::Storage(format!("no reader: {error}").into()))?;
         read(&conn)
+    }
+
+    /// Reads on this thread and on a connection of its own, for what takes so long that nobody may wait for
+    /// its place in the pool.
+    pub(crate) fn alone<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        // The lock is held meanwhile: see there why.
+        let _open = lock(&self.inner.pool).clone()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn =
+            Connection::open_with_flags(&self.inner.path, flags).map_err(|error| reading(&error))?;
+        prepare(&mut conn).map_err(|error| reading(&error))?;
+        let done = read(&conn);
+        drop(conn);
+        done
     }
 
     /// Reads on a thread for blocking work, once the lane has a place. Needs no runtime. A read
@@ -94,10 +112,55 @@ impl Readers {
         blocking::unblock(move || readers.with(read)).await
     }
 
-    /// Closes the connections; one that is in use closes when it comes back.
-    pub(crate) fn close(&self) {
-        lock(&self.inner.pool).take();
+    /// What holds the lock of the file, where this process has it and the log is open.
+    pub(crate) fn held(&self) -> Option<Arc<Held>> {
+        lock(&self.inner.pool).as_ref().ok().and_then(|open| open.lock.clone())
     }
+
+    /// Closes the connections; one that is in use closes when it comes back. Reads fail with `why` from now
+    /// on, or with the reason that was there before.
+    pub(crate) fn close(&self, why: Error) {
+        let mut pool = lock(&self.inner.pool);
+        let open = if pool.is_ok() { std::mem::replace(&mut *pool, Err(why)).ok() } else { None };
+        // Outside the lock: closing a file is not a few assignments.
+        drop(pool);
+        drop(open);
+    }
+
+    /// Why nothing is read any more; `None` while it is.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        lock(&self.inner.pool).as_ref().err().cloned()
+    }
+}
+
+/// The name under which a file is opened that is only read, and the flags.
+///
+/// Whoever reads a log keeps an index of its WAL beside it. On a medium that nobody can write there is none,
+/// and none is needed where there is no WAL either: nothing there can change.
+pub(crate) fn to_read(path: &Path) -> (PathBuf, OpenFlags) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let is_fixed = rustix::fs::statvfs(path)
+        .is_ok_and(|medium| medium.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let has_wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0);
+    if !is_fixed || has_wal {
+        return (path.to_owned(), flags);
+    }
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            name.push(char::from(*byte));
+        } else {
+            // What a URI would read otherwise.
+            name.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+        }
+    }
+    name.push_str("?immutable=1");
+    (name.into(), flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn hex(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).unwrap_or('0')
 }
 
 /// What every connection of ours is told, whatever the file says.
@@ -115,6 +178,7 @@ pub(crate) fn harden(conn: &Connection) -> rusqlite::Result<()> {
 fn prepare(conn: &mut Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_secs(5))?;
     harden(conn)?;
+    gather::prepare(conn)?;
     conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;")
 }
 
@@ -123,8 +187,16 @@ pub(crate) fn at_one_moment<T>(
     conn: &Connection,
     read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
+    during_one_moment(conn, |conn| read(conn).map_err(|error| reading(&error)))
+}
+
+/// The same for what fails in other ways too.
+pub(crate) fn during_one_moment<T>(
+    conn: &Connection,
+    read: impl FnOnce(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
     let moment = conn.unchecked_transaction().map_err(|error| reading(&error))?;
-    let answer = read(&moment).map_err(|error| reading(&error))?;
+    let answer = read(&moment)?;
     moment.finish().map_err(|error| reading(&error))?;
     Ok(answer)
 }

@@ -4,11 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, ffi};
 
 use crate::query::{Filter, Order};
 use crate::row::RowRef;
 use crate::seq::Seq;
+use crate::store::meta;
+use crate::store::sum;
+
+/// Damaged events that a check names: the first ones tell where.
+const DAMAGED_LISTED_MAX: usize = 20;
 
 /// A stretch of the log: the seqs strictly between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,18 @@ pub(crate) struct NewRow<'a> {
     pub(crate) payload: &'a str,
 }
 
+impl<'a> NewRow<'a> {
+    const fn as_read(self) -> RowRef<'a> {
+        RowRef {
+            seq: self.seq,
+            recorded_at_ms: self.recorded_at_ms,
+            kind: self.kind,
+            payload: self.payload.as_bytes(),
+            agents: self.agents,
+        }
+    }
+}
+
 /// Rows in one statement: measured, 32 take two thirds of the time of 32 alone, and more gain nothing.
 pub(crate) const INSERT_ROWS_MAX: usize = 32;
 
@@ -58,12 +75,13 @@ pub(crate) fn insert<'a>(
         };
         let mut statement = conn.prepare_cached(sql)?;
         for (index, row) in (0..).zip(rows.by_ref().take(count)) {
-            let first = index * 5;
+            let first = index * 6;
             statement.raw_bind_parameter(first + 1, row.seq.get())?;
             statement.raw_bind_parameter(first + 2, row.recorded_at_ms)?;
             statement.raw_bind_parameter(first + 3, row.kind)?;
             statement.raw_bind_parameter(first + 4, row.agents)?;
             statement.raw_bind_parameter(first + 5, row.payload)?;
+            statement.raw_bind_parameter(first + 6, sum::of(row.as_read()))?;
         }
         statement.raw_execute()?;
     }
@@ -71,8 +89,8 @@ pub(crate) fn insert<'a>(
 }
 
 fn insert_sql(rows: usize) -> String {
-    let values = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
-    format!("INSERT INTO events (seq, recorded_at_ms, kind, agents, payload) VALUES {values}")
+    let values = vec!["(?, ?, ?, ?, ?, ?)"; rows].join(", ");
+    format!("INSERT INTO events (seq, recorded_at_ms, kind, agents, payload, sum) VALUES {values}")
 }
 
 /// The highest seq that was ever given, from the file's own counter: rows can be pruned.
@@ -124,14 +142,29 @@ pub(crate) fn last_time(conn: &Connection) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
+/// Puts another text in the place of one that is redacted.
+pub(crate) fn replace_payload(conn: &Connection, seq: Seq, payload: &str) -> rusqlite::Result<()> {
+    let (recorded_at_ms, kind, agents): (i64, String, String) = conn
+        .prepare_cached("SELECT recorded_at_ms, kind, agents FROM events WHERE seq = ?1")?
+        .query_row([seq.get()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let row = NewRow { seq, recorded_at_ms, kind: &kind, agents: &agents, payload };
+    meta::set_integer(conn, "redacting_seq", seq.get())?;
+    conn.prepare_cached("UPDATE events SET payload = ?2, sum = ?3 WHERE seq = ?1")?.execute((
+        seq.get(),
+        payload,
+        sum::of(row.as_read()),
+    ))?;
+    meta::set_integer(conn, "redacting_seq", 0)
+}
+
 /// Gives one row to `read`.
 pub(crate) fn get<T>(
     conn: &Connection,
     seq: Seq,
     read: impl FnOnce(RowRef<'_>) -> T,
 ) -> rusqlite::Result<Option<T>> {
-    let mut statement =
-        conn.prepare_cached("SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq = ?1")?;
+    let sql = "SELECT seq, recorded_at_ms, kind, payload, agents, sum FROM events WHERE seq = ?1";
+    let mut statement = prepare(conn, sql)?;
     let mut rows = statement.query([seq.get()])?;
     rows.next()?.map(|row| row_ref(row, true).map(read)).transpose()
 }
@@ -174,7 +207,7 @@ pub(crate) fn scan(
     }
     let bounds = (stretch.after.get(), stretch.before);
     if let Some(kinds) = filter.rare_kinds() {
-        let mut statement = conn.prepare_cached(&rare_sql(kinds.len(), order))?;
+        let mut statement = prepare(conn, &rare_sql(kinds.len(), order))?;
         let numbers = [bounds.0, bounds.1];
         let values = numbers
             .iter()
@@ -184,7 +217,7 @@ pub(crate) fn scan(
     } else {
         // Reading the agents costs a tenth of a scan, so they are read where they are asked.
         let agents = filter.names_agents();
-        let mut statement = conn.prepare_cached(plain_sql(order, agents))?;
+        let mut statement = prepare(conn, plain_sql(order, agents))?;
         walk(&mut statement, bounds, filter, agents, &mut each)
     }
 }
@@ -195,11 +228,30 @@ pub(crate) fn scan_whole(
     stretch: Stretch,
     mut each: impl FnMut(RowRef<'_>) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(plain_sql(Order::Asc, true))?;
+    let mut statement = prepare(conn, plain_sql(Order::Asc, true))?;
     let bounds = (stretch.after.get(), stretch.before);
     walk(&mut statement, bounds, &Filter::default(), true, &mut |_, row| {
         row.map_or(ControlFlow::Continue(()), &mut each)
     })
+}
+
+/// The function that [`take_each`] gives each row to; see [`gather`](crate::store::gather).
+pub(crate) const TAKER: &str = "hivelog_take";
+
+/// Gives every row of a stretch to the taker of this connection, in order, until it has enough.
+pub(crate) fn take_each(conn: &Connection, stretch: Stretch, order: Order) -> rusqlite::Result<()> {
+    let sql = match order {
+        Order::Asc => {
+            "SELECT 1 FROM events WHERE seq > ?1 AND seq < ?2
+             AND hivelog_take(seq, recorded_at_ms, kind, payload, sum) ORDER BY seq"
+        }
+        Order::Desc => {
+            "SELECT 1 FROM events WHERE seq > ?1 AND seq < ?2
+             AND hivelog_take(seq, recorded_at_ms, kind, payload, sum) ORDER BY seq DESC"
+        }
+    };
+    let mut statement = prepare(conn, sql)?;
+    statement.query((stretch.after.get(), stretch.before))?.next().map(drop)
 }
 
 fn walk<P: Params>(
@@ -224,16 +276,16 @@ fn walk<P: Params>(
 const fn plain_sql(order: Order, agents: bool) -> &'static str {
     match (order, agents) {
         (Order::Asc, false) => {
-            "SELECT seq, recorded_at_ms, kind, payload FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
+            "SELECT seq, recorded_at_ms, kind, payload, sum FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
         }
         (Order::Desc, false) => {
-            "SELECT seq, recorded_at_ms, kind, payload FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
+            "SELECT seq, recorded_at_ms, kind, payload, sum FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
         }
         (Order::Asc, true) => {
-            "SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
+            "SELECT seq, recorded_at_ms, kind, payload, agents, sum FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq"
         }
         (Order::Desc, true) => {
-            "SELECT seq, recorded_at_ms, kind, payload, agents FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
+            "SELECT seq, recorded_at_ms, kind, payload, agents, sum FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq DESC"
         }
     }
 }
@@ -243,7 +295,7 @@ fn rare_sql(kinds: usize, order: Order) -> String {
     let arms: Vec<String> = (0..kinds)
         .map(|index| {
             format!(
-                "SELECT seq, recorded_at_ms, kind, payload, agents FROM events INDEXED BY events_rare
+                "SELECT seq, recorded_at_ms, kind, payload, agents, sum FROM events INDEXED BY events_rare
                  WHERE kind = ?{} AND kind <> 'sent' AND kind <> 'delivered' AND instr(kind, '.') = 0
                    AND seq > ?1 AND seq < ?2",
                 index + 3
@@ -254,16 +306,76 @@ fn rare_sql(kinds: usize, order: Order) -> String {
     format!("{} ORDER BY seq{direction}", arms.join(" UNION ALL "))
 }
 
+/// A statement that reads events, also of a file whose schema has no sums yet.
+fn prepare<'a>(conn: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+    match conn.prepare_cached(sql) {
+        Err(rusqlite::Error::SqlInputError { msg, .. }) if msg.contains("no such column: sum") => {
+            conn.prepare_cached(&sql.replace(", sum FROM", ", NULL FROM").replace(", sum)", ", NULL)"))
+        }
+        other => other,
+    }
+}
+
 fn row_ref<'a>(row: &'a rusqlite::Row<'_>, with_agents: bool) -> rusqlite::Result<RowRef<'a>> {
+    let (read, sum) = unchecked(row, with_agents)?;
+    check(read, sum, with_agents)?;
+    Ok(read)
+}
+
+/// Fails for a row that is not what was stored.
+pub(crate) fn check(row: RowRef<'_>, sum: Option<i64>, with_agents: bool) -> rusqlite::Result<()> {
+    if sum.is_none_or(|sum| sum::holds(row, sum, with_agents)) {
+        return Ok(());
+    }
+    Err(rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_ERROR),
+        Some(format!("event {} is damaged: its bytes are not those that were stored", row.seq)),
+    ))
+}
+
+fn unchecked<'a>(
+    row: &'a rusqlite::Row<'_>,
+    with_agents: bool,
+) -> rusqlite::Result<(RowRef<'a>, Option<i64>)> {
     let payload = match row.get_ref(3)? {
         ValueRef::Text(bytes) => bytes,
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => &[],
     };
-    Ok(RowRef {
+    let read = RowRef {
         seq: Seq::clamped(row.get(0)?),
         recorded_at_ms: row.get(1)?,
         kind: row.get_ref(2)?.as_str()?,
         payload,
         agents: if with_agents { row.get_ref(4)?.as_str()? } else { "" },
-    })
+    };
+    Ok((read, row.get(if with_agents { 5 } else { 4 })?))
+}
+
+/// The first events whose bytes are not those that were stored, and how many have no sum though they should:
+/// another program wrote them.
+pub(crate) fn damaged(conn: &Connection) -> rusqlite::Result<(Vec<Seq>, i64)> {
+    let mut statement =
+        prepare(conn, "SELECT seq, recorded_at_ms, kind, payload, agents, sum FROM events ORDER BY seq")?;
+    let (mut rows, mut found) = (statement.query([])?, Vec::new());
+    while let Some(row) = rows.next()?
+        && found.len() < DAMAGED_LISTED_MAX
+    {
+        match unchecked(row, true) {
+            Ok((read, sum)) if sum.is_none_or(|sum| sum::holds(read, sum, true)) => {}
+            Ok((read, _)) => found.push(read.seq),
+            Err(_) => found.push(Seq::clamped(row.get(0).unwrap_or(0))),
+        }
+    }
+    let foreign = conn.query_row(
+        "SELECT count(*) FROM events WHERE sum IS NULL
+         AND seq > (SELECT value FROM meta WHERE name = 'sums_after')",
+        [],
+        |row| row.get(0),
+    );
+    let foreign = match foreign {
+        // A schema without sums.
+        Err(rusqlite::Error::SqlInputError { .. }) => 0,
+        other => other?,
+    };
+    Ok((found, foreign))
 }

@@ -28,6 +28,11 @@ pub(crate) trait Job: Send {
     /// Writes. What the domain refuses is no failure: the job keeps it for its answer.
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure>;
 
+    /// Why the domain refused it, in a word to be counted by; none where it did not.
+    fn refusal(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Answers, after the commit was published, or with the reason why there was none.
     fn answer(self: Box<Self>, outcome: Result<(), Error>);
 }
@@ -68,6 +73,7 @@ pub(crate) struct Turn<'a> {
     inserted: RefCell<Vec<Inserted>>,
     /// How many of them are in the table.
     flushed: Cell<usize>,
+    empties_wal: Cell<bool>,
 }
 
 impl<'a> Turn<'a> {
@@ -79,7 +85,18 @@ impl<'a> Turn<'a> {
             head: Cell::new(head),
             inserted: RefCell::new(Vec::new()),
             flushed: Cell::new(0),
+            empties_wal: Cell::new(false),
         }
+    }
+
+    /// Has the WAL emptied after the commit and before the answer, if no reader is in the way.
+    pub(crate) fn ask_empty_wal(&self) {
+        self.empties_wal.set(true);
+    }
+
+    /// Whether a job asked for that.
+    pub(crate) const fn empties_wal(&self) -> bool {
+        self.empties_wal.get()
     }
 
     /// Writes what waits; gives the new head and what was inserted.

@@ -7,23 +7,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
 use crate::error::Error;
-use crate::limits::{CHECKPOINT_PAGES, WAL_BYTES_MAX, WRITER_TICK};
+use crate::limits::WRITER_TICK;
 use crate::metrics::Metrics;
 use crate::seq::Seq;
+use crate::store::checkpoint::{Duty, Plan};
 use crate::store::fault::{self, Failure, Fault};
-use crate::store::lock::Held;
-use crate::store::open::{Opened, beside, inode, is_same_file};
-use crate::store::queue::{Linger, NotTaken, Queue, Taken};
+use crate::store::intact::Intact;
+use crate::store::open::Opened;
+use crate::store::pulse::Pulse;
+use crate::store::queue::{Gathering, NotTaken, Queue, Taken};
 use crate::store::turn::{Inserted, Job, Turn};
-use crate::store::{checkpoint, rows};
-use crate::sync::{Mutex, lock};
+use crate::store::wipe::EMPTY_WAIT;
+use crate::store::{checkpoint, meta, reading, rows};
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::tail::Tail;
 
 /// Why a log takes no more appends; empty while it does.
@@ -36,6 +39,9 @@ pub(crate) type Show = Box<dyn FnMut(&[Inserted]) + Send>;
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     poison: Poison,
+    metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
+    has_empty_wal: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -45,6 +51,7 @@ pub(crate) struct Surroundings {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: SharedClock,
     pub(crate) show: Show,
+    pub(crate) wal: Plan,
 }
 
 impl Writer {
@@ -52,15 +59,19 @@ impl Writer {
     pub(crate) fn start(opened: Opened, around: Surroundings) -> Result<Self, Error> {
         let queue = Arc::new(Queue::default());
         let (poisoned, poison) = watch::channel(None);
+        let has_empty_wal = Arc::<AtomicBool>::default();
         let Opened { conn, lock, path, head, last_ms } = opened;
-        // SQLite makes this file when it opens the database, and keeps it as long as it has it open.
-        let wal = inode(&beside(&path, "-wal"));
+        let log_id = meta::log_id(&conn)?;
+        let intact = Intact::new(&conn, &path, lock, log_id.as_str()).map_err(|error| reading(&error))?;
+        let metrics = Arc::clone(&around.metrics);
+        let pulse = Arc::<Pulse>::default();
         let mut work = Work {
+            duty: Duty::new(around.wal, path.clone(), Arc::clone(&around.metrics)),
             conn,
             path,
-            wal,
-            lock,
+            intact,
             queue: Arc::clone(&queue),
+            gathering: Gathering::default(),
             tail: around.tail,
             metrics: around.metrics,
             clock: around.clock,
@@ -70,11 +81,13 @@ impl Writer {
             last_ms,
             data_version: 0,
             looked_at: Instant::now(),
-            next_checkpoint: CHECKPOINT_PAGES,
-            is_held: false,
+            since: Instant::now(),
+            pulse: Arc::clone(&pulse),
+            empties_wal: false,
+            has_empty_wal: Arc::clone(&has_empty_wal),
         };
         let thread = std::thread::Builder::new().name("hivelog-writer".into()).spawn(move || work.run())?;
-        Ok(Self { queue, poison, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, poison, metrics, pulse, has_empty_wal, thread: Mutex::new(Some(thread)) })
     }
 
     /// Queues a job, or answers it at once where it cannot be taken.
@@ -84,8 +97,14 @@ impl Writer {
                 NotTaken::Full => Error::QueueFull,
                 NotTaken::Closed => self.poisoned().unwrap_or(Error::Closed),
             };
+            self.metrics.refuse(fault::word(&error));
             job.answer(Err(error));
         }
+    }
+
+    /// For how long the thread has taken no turn.
+    pub(crate) fn silence(&self) -> Duration {
+        self.pulse.age()
     }
 
     pub(crate) fn poison(&self) -> Poison {
@@ -94,6 +113,11 @@ impl Writer {
 
     pub(crate) fn poisoned(&self) -> Option<Error> {
         self.poison.borrow().clone().map(Error::Poisoned)
+    }
+
+    /// Whether the WAL could be emptied when that was asked for last.
+    pub(crate) fn has_empty_wal(&self) -> bool {
+        self.has_empty_wal.load(Ordering::Acquire)
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -121,10 +145,10 @@ impl Drop for Writer {
 struct Work {
     conn: Connection,
     path: PathBuf,
-    /// The WAL that is written to, by device and inode.
-    wal: Option<(u64, u64)>,
-    lock: Arc<Held>,
+    intact: Intact,
+    duty: Duty,
     queue: Arc<Queue>,
+    gathering: Gathering,
     tail: Arc<Tail>,
     metrics: Arc<Metrics>,
     clock: SharedClock,
@@ -134,25 +158,29 @@ struct Work {
     last_ms: i64,
     data_version: i64,
     looked_at: Instant,
-    next_checkpoint: i64,
-    is_held: bool,
+    /// When the oldest job of the batch was given.
+    since: Instant,
+    pulse: Arc<Pulse>,
+    /// Whether a job of the present batch wants the WAL emptied.
+    empties_wal: bool,
+    has_empty_wal: Arc<AtomicBool>,
 }
 
 impl Work {
     fn run(&mut self) {
         let mut batch: Vec<Box<dyn Job>> = Vec::new();
-        let mut linger = Linger::default();
-        let mut answered = 0;
         loop {
-            let taken = self.queue.take(&mut batch, (answered, &mut linger), WRITER_TICK);
-            answered = batch.len();
-            if matches!(taken, Taken::Closed) {
-                break;
+            let taken = self.queue.take(&mut batch, &mut self.gathering, WRITER_TICK);
+            self.pulse.beat();
+            match taken {
+                Taken::Jobs(since) => self.since = since,
+                Taken::Idle => {}
+                Taken::Closed => break,
             }
             let turned = catch_unwind(AssertUnwindSafe(|| self.turn(&mut batch)));
             let stop = match turned {
                 Ok(Ok(())) => None,
-                Ok(Err(reason)) => Some(reason),
+                Ok(Err(reason)) => Some(self.intact.explain(&self.conn, reason)),
                 Err(_) => Some("the writer panicked".to_owned()),
             };
             if let Some(reason) = stop {
@@ -160,7 +188,11 @@ impl Work {
                 return;
             }
         }
-        self.leave();
+        match self.intact.look(&self.conn) {
+            Ok(()) => self.duty.leave(&self.conn),
+            // Nothing of ours goes into a file that is another one by now.
+            Err(reason) => tracing::warn!(%reason, "the WAL stays where it is"),
+        }
     }
 
     /// One round: commits the batch, then looks after the file.
@@ -169,21 +201,22 @@ impl Work {
         if !is_idle {
             self.commit(batch)?;
         }
-        if is_idle || self.looked_at.elapsed() >= WRITER_TICK {
+        let is_time = is_idle || self.looked_at.elapsed() >= WRITER_TICK;
+        if is_time {
             self.looked_at = Instant::now();
             self.look()?;
         }
-        self.checkpoint()
+        self.checkpoint(is_time)
     }
 
     /// Commits a batch; on return every job of it was answered, or the reason to stop is given.
     fn commit(&mut self, batch: &mut Vec<Box<dyn Job>>) -> Result<(), String> {
-        self.drop_expired(batch);
-        if let Some(error) = self.held() {
+        self.drop_expired(batch, 0);
+        if let Some(error) = self.held()? {
             self.answer_all(batch, &error);
             return Ok(());
         }
-        match self.transact(batch) {
+        match self.transact(batch, true) {
             Ok(inserted) => self.reveal(inserted, batch),
             Err(Fault::Stop(reason)) => return Err(reason),
             Err(Fault::Later(error)) => self.answer_all(batch, &error),
@@ -192,7 +225,7 @@ impl Work {
                 // One of them is guilty: each runs alone, so that only that one fails.
                 for job in std::mem::take(batch) {
                     let mut alone = vec![job];
-                    let done = self.transact(&mut alone);
+                    let done = self.transact(&mut alone, false);
                     match done {
                         Ok(inserted) => self.reveal(inserted, &mut alone),
                         Err(Fault::Later(error) | Fault::Job(error)) => self.answer_all(&mut alone, &error),
@@ -207,41 +240,47 @@ impl Work {
         Ok(())
     }
 
-    fn drop_expired(&self, batch: &mut Vec<Box<dyn Job>>) {
+    /// Answers those of the jobs from an index on whose callers no longer wait.
+    fn drop_expired(&self, batch: &mut Vec<Box<dyn Job>>, from: usize) {
         let now = Instant::now();
-        let is_late = |job: &dyn Job| job.deadline().is_some_and(|deadline| deadline < now);
-        if batch.iter().any(|job| is_late(job.as_ref())) {
-            let (mut late, kept) = std::mem::take(batch).into_iter().partition(|job| is_late(job.as_ref()));
-            *batch = kept;
-            self.answer_all(&mut late, &Error::Expired);
-        }
+        let mut late: Vec<_> =
+            batch.extract_if(from.., |job| job.deadline().is_some_and(|deadline| deadline < now)).collect();
+        self.answer_all(&mut late, &Error::Expired);
     }
 
     /// The error that is due while a reader keeps the WAL at its bound.
-    fn held(&mut self) -> Option<Error> {
-        let over = |pages: i64| pages.saturating_mul(4_096) >= WAL_BYTES_MAX;
-        if !over(checkpoint::pages()) {
-            return None;
+    fn held(&mut self) -> Result<Option<Error>, String> {
+        if !self.duty.is_at_bound() {
+            return Ok(None);
         }
-        let held = checkpoint::passive(&self.conn).is_ok_and(checkpoint::Left::is_held);
-        held.then_some(Error::WalHeld)
+        self.intact.look(&self.conn)?;
+        match self.duty.is_held(&self.conn) {
+            Ok(is_held) => Ok(is_held.then_some(Error::WalHeld)),
+            Err(error) => self.checkpoint_failed(error).map(|()| None),
+        }
     }
 
-    /// Runs the jobs in one transaction and commits it.
-    fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Vec<Inserted>, Fault> {
+    /// Runs the jobs in one transaction and commits it. Open: those that come meanwhile belong to it too.
+    fn transact(&mut self, batch: &mut Vec<Box<dyn Job>>, is_open: bool) -> Result<Vec<Inserted>, Fault> {
         let begin = Instant::now();
         fail::fail_point!("writer.before-begin");
         self.execute("BEGIN IMMEDIATE").map_err(|error| self.fault(&error.into()))?;
-        let ran = self.run_jobs(batch);
+        let ran = self.run_jobs(batch, is_open);
         let (head, inserted) = ran.map_err(|failure| self.roll_back(&failure))?;
         fail::fail_point!("writer.before-commit");
+        let sync = Instant::now();
         if let Err(error) = self.execute("COMMIT") {
             return Err(self.roll_back(&error.into()));
         }
+        self.metrics.fsync_seconds.observe(sync.elapsed().as_secs_f64());
         fail::fail_point!("writer.after-commit");
+        self.intact.after_commit(&self.conn, checkpoint::pages()).map_err(Fault::Stop)?;
         self.head = head;
         if let Some(last) = inserted.last() {
             self.last_ms = last.recorded_at_ms;
+        }
+        if std::mem::take(&mut self.empties_wal) {
+            self.empty_wal()?;
         }
         self.metrics.commits.inc();
         self.metrics.appended.inc_by(inserted.len() as u64);
@@ -250,12 +289,28 @@ impl Work {
         Ok(inserted)
     }
 
-    fn run_jobs(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(Seq, Vec<Inserted>), Failure> {
+    fn run_jobs(
+        &mut self,
+        batch: &mut Vec<Box<dyn Job>>,
+        is_open: bool,
+    ) -> Result<(Seq, Vec<Inserted>), Failure> {
         self.check_foreign()?;
         let turn = Turn::new(&self.conn, self.clock.now_ms().max(self.last_ms), self.head);
-        for job in batch {
-            job.run(&turn)?;
+        let mut ran = 0;
+        loop {
+            for job in batch.iter_mut().skip(ran) {
+                job.run(&turn)?;
+            }
+            ran = batch.len();
+            if !is_open || !self.queue.take_more(batch, &mut self.gathering) {
+                break;
+            }
+            self.drop_expired(batch, ran);
         }
+        if is_open {
+            self.gathering.end(ran);
+        }
+        self.empties_wal = turn.empties_wal();
         turn.end()
     }
 
@@ -266,7 +321,7 @@ impl Work {
     fn roll_back(&self, failure: &Failure) -> Fault {
         let is_open = !self.conn.is_autocommit();
         if is_open && let Err(error) = self.execute("ROLLBACK") {
-            return Fault::Stop(format!("a transaction could not be rolled back: {error}"));
+            return Fault::Stop(format!("a transaction could not be rolled back: {}", fault::cause(&error)));
         }
         self.fault(failure)
     }
@@ -305,8 +360,12 @@ impl Work {
             fail::fail_point!("writer.before-answer");
         }
         for job in batch.drain(..) {
+            if let Some(word) = job.refusal() {
+                self.metrics.refuse(word);
+            }
             job.answer(Ok(()));
         }
+        self.metrics.append_seconds.observe(self.since.elapsed().as_secs_f64());
     }
 
     fn answer_all(&self, batch: &mut Vec<Box<dyn Job>>, error: &Error) {
@@ -318,51 +377,48 @@ impl Work {
 
     /// Looks whether the file is still the one that was opened, and still ours.
     fn look(&mut self) -> Result<(), String> {
-        if !is_same_file(&self.path, self.lock.file()) {
-            return Err(format!("{} was removed or replaced", self.path.display()));
-        }
-        let wal = beside(&self.path, "-wal");
-        if self.wal.is_some() && inode(&wal) != self.wal {
-            return Err(format!("{} was removed or replaced", wal.display()));
-        }
+        self.intact.look(&self.conn)?;
         self.check_foreign().or_else(|failure| match self.fault(&failure) {
             Fault::Stop(reason) => Err(reason),
             Fault::Later(_) | Fault::Job(_) => Ok(()),
         })
     }
 
-    fn checkpoint(&mut self) -> Result<(), String> {
-        let pages = checkpoint::pages();
-        self.metrics.wal_bytes.set(pages * 4_096);
-        if pages < self.next_checkpoint {
-            return Ok(());
+    fn checkpoint(&mut self, is_time: bool) -> Result<(), String> {
+        if self.duty.is_near() {
+            // Written into a file that is another one by now, it would make that look like ours.
+            self.intact.look(&self.conn)?;
         }
-        fail::fail_point!("writer.before-checkpoint");
-        self.metrics.checkpoints.inc();
-        match checkpoint::passive(&self.conn) {
-            Ok(left) => {
-                // Held back, the next try waits for more to do.
-                self.next_checkpoint =
-                    if left.is_held() { pages + CHECKPOINT_PAGES } else { CHECKPOINT_PAGES };
-                if left.is_held() && !self.is_held {
-                    tracing::info!(wal_pages = left.wal, "a reader holds back the checkpoint");
-                }
-                self.is_held = left.is_held();
-                fail::fail_point!("writer.after-checkpoint");
+        match self.duty.look(&self.conn, is_time) {
+            Ok(()) => Ok(()),
+            Err(error) => self.checkpoint_failed(error),
+        }
+    }
+
+    fn checkpoint_failed(&self, error: rusqlite::Error) -> Result<(), String> {
+        match self.fault(&error.into()) {
+            Fault::Stop(reason) => Err(format!("a checkpoint failed: {reason}")),
+            Fault::Later(error) | Fault::Job(error) => {
+                tracing::warn!(%error, "a checkpoint failed; it is tried again");
                 Ok(())
             }
-            Err(error) => {
-                self.metrics.checkpoint_errors.inc();
-                self.next_checkpoint = pages + CHECKPOINT_PAGES;
-                match self.fault(&error.into()) {
-                    Fault::Stop(reason) => Err(format!("a checkpoint failed: {reason}")),
-                    Fault::Later(error) | Fault::Job(error) => {
-                        tracing::warn!(%error, "a checkpoint failed; it is tried again");
-                        Ok(())
-                    }
-                }
-            }
         }
+    }
+
+    /// Empties the WAL if no reader is in the way. What is committed is in it no longer, so a failure that leaves
+    /// the file unsure is one of the commit.
+    fn empty_wal(&mut self) -> Result<(), Fault> {
+        self.intact.look(&self.conn).map_err(Fault::Stop)?;
+        fail::fail_point!("writer.before-emptying");
+        let emptied = checkpoint::empty(&self.conn, EMPTY_WAIT);
+        self.has_empty_wal.store(matches!(emptied, Ok(true)), Ordering::Release);
+        fail::fail_point!("writer.after-emptying");
+        self.metrics.checkpoints.inc();
+        if let Err(error) = emptied {
+            self.metrics.checkpoint_errors.inc();
+            self.checkpoint_failed(error).map_err(Fault::Stop)?;
+        }
+        Ok(())
     }
 
     fn poison(&mut self, reason: &str, batch: &mut Vec<Box<dyn Job>>) {
@@ -371,13 +427,5 @@ impl Work {
         self.poisoned.send_replace(Some(Arc::clone(&reason)));
         batch.extend(self.queue.close_and_drain());
         self.answer_all(batch, &Error::Poisoned(reason));
-    }
-
-    /// A clean end: the WAL goes into the database, so that the file can be copied alone.
-    fn leave(&mut self) {
-        let emptied = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = emptied {
-            tracing::info!(%error, "the WAL stays: the next start goes on from it");
-        }
     }
 }

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::board::question::check_choice;
 use crate::board::question::find;
 use crate::board::{lost, next_id, winner};
 use crate::error::Refusal;
@@ -114,12 +115,18 @@ impl Answer {
     }
 
     pub(in crate::board) fn plan(&self, conn: &Connection, now: i64) -> Planned {
-        let asker = match open(conn, self.id)? {
-            Ok(asked) => asked.asker,
+        let asked = match open(conn, self.id)? {
+            Ok(asked) => asked,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if asker == self.answerer {
+        if asked.asker == self.answerer {
             return Ok(Err(Refusal::Forbidden("nobody answers a question of their own".into())));
+        }
+        // Also where its text was redacted since: who still knows an option must not bring it back.
+        if let Some(selected) = &self.selected
+            && let Err(refusal) = check_choice(selected, &asked.options, asked.multi)
+        {
+            return Ok(Err(refusal));
         }
         Ok(Ok(Some(Event::QuestionResolved(QuestionResolved {
             id: self.id,

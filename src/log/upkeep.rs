@@ -1,0 +1,184 @@
+//! The rules of retention, carried out a little at a time.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use crate::board::closed;
+use crate::error::Error;
+use crate::limits::{FREE_PAGES_KEPT, KEPT_MS_MIN, PRUNE_PAUSE, PRUNE_SLICE, SCAN_SLICE};
+use crate::log::prune::{Batch, Pace, Place, Wanted, next, shrink, take_out};
+use crate::log::retention::{Keep, Retention, Subject};
+use crate::seq::Seq;
+use crate::store::file::Store;
+use crate::store::meta;
+use crate::store::prune::walk;
+use crate::store::readers::at_one_moment;
+use crate::store::rows::{self, Stretch};
+
+/// What looks every now and then whether something is beyond what is kept.
+pub(crate) struct Upkeep {
+    rules: Vec<Rule>,
+    next: Instant,
+}
+
+/// One rule, and how far it has come.
+struct Rule {
+    subject: Subject,
+    keep: Keep,
+    wanted: Wanted,
+    place: Place,
+    census: Census,
+}
+
+/// How much there is of what a rule is about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census {
+    items: i64,
+    bytes: i64,
+    /// What was counted: the events up to here.
+    upto: Seq,
+    /// How many events were pruned when it was begun: somebody else's pruning makes it wrong.
+    pruned: i64,
+}
+
+impl Upkeep {
+    pub(crate) fn new(retention: &Retention) -> Self {
+        let rules =
+            retention.rules.iter().filter(|(_, keep)| keep.has_bounds()).map(|(subject, keep)| Rule {
+                subject: subject.clone(),
+                keep: *keep,
+                wanted: Wanted::of(std::iter::once(subject), retention.rules.keys()),
+                place: Place::default(),
+                census: Census::default(),
+            });
+        Self { rules: rules.collect(), next: Instant::now() }
+    }
+
+    /// Prunes for at most a slice of time, or where nothing is to be pruned gives some space back; once nothing is
+    /// left to do it rests a while.
+    pub(crate) fn look(&mut self, store: &Store) -> Result<(), Error> {
+        let begin = Instant::now();
+        if begin < self.next {
+            return Ok(());
+        }
+        let mut goes_on = true;
+        while goes_on && begin.elapsed() < PRUNE_SLICE {
+            goes_on = self.step(store)?;
+        }
+        if !goes_on {
+            self.next = Instant::now() + PRUNE_PAUSE;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, store: &Store) -> Result<bool, Error> {
+        let now_ms = store.clock.now_ms();
+        let (mut goes_on, mut pruned) = (false, 0);
+        for rule in &mut self.rules {
+            let (may_be_more, gone) = rule.step(store, now_ms)?;
+            goes_on |= may_be_more;
+            pruned += gone;
+        }
+        // No two rules are about the same event: what one took out leaves the count of the others right.
+        for rule in &mut self.rules {
+            rule.census.pruned = rule.census.pruned.saturating_add_unsigned(pruned);
+        }
+        if goes_on {
+            return Ok(true);
+        }
+        let mut tempo = Pace::begin(store);
+        let did = shrink(store, |pages| FREE_PAGES_KEPT.max(pages / 16))?;
+        if did {
+            tempo.rest(store);
+        }
+        Ok(did)
+    }
+}
+
+impl Rule {
+    /// Takes one batch out, if something is due; says whether there may be more, and how many events went.
+    fn step(&mut self, store: &Store, now_ms: i64) -> Result<(bool, u64), Error> {
+        let (place, census) = (self.place.clone(), self.census);
+        let batch = store.readers.with(|conn| at_one_moment(conn, |conn| self.due(conn, now_ms)))?;
+        let Some(batch) = batch else { return Ok((true, 0)) };
+        if batch.is_empty() {
+            return Ok((!batch.is_last, 0));
+        }
+        let mut tempo = Pace::begin(store);
+        let (items, bytes) = (batch.items, batch.bytes);
+        match take_out(store, batch) {
+            Ok(gone) => {
+                self.place.forget_ends();
+                self.census.items -= items;
+                self.census.bytes -= bytes;
+                tempo.rest(store);
+                Ok((true, gone))
+            }
+            Err(error) => {
+                (self.place, self.census) = (place, census);
+                Err(error)
+            }
+        }
+    }
+
+    /// What is beyond a bound; `None` while that is still being counted.
+    fn due(&mut self, conn: &Connection, now_ms: i64) -> rusqlite::Result<Option<Batch>> {
+        let head = rows::head(conn)?;
+        let whole = Stretch::upto(Seq::ZERO, head);
+        if let Some(age_ms) = self.keep.age_ms {
+            let before = rows::at_or_after(conn, whole, now_ms.saturating_sub(age_ms))?;
+            let batch = next(conn, &self.wanted, before, &mut self.place, |_, _| false)?;
+            if !batch.is_empty() || !batch.is_last {
+                return Ok(Some(batch));
+            }
+        }
+        if self.keep.events.is_none() && self.keep.bytes.is_none() {
+            return Ok(Some(Batch::none()));
+        }
+        if !self.count(conn, head)? {
+            return Ok(None);
+        }
+        let Census { items, bytes, .. } = self.census;
+        let fits = |gone_items: i64, gone_bytes: i64| {
+            self.keep.events.is_none_or(|most| items - gone_items <= most)
+                && self.keep.bytes.is_none_or(|most| bytes - gone_bytes <= most)
+        };
+        if fits(0, 0) {
+            return Ok(Some(Batch::none()));
+        }
+        let before = rows::at_or_after(conn, whole, now_ms.saturating_sub(KEPT_MS_MIN))?;
+        let batch = next(conn, &self.wanted, before, &mut self.place, fits)?;
+        // What is too young to go stays, however much it is.
+        Ok(Some(batch))
+    }
+
+    /// Counts for a slice of time; says whether all was counted.
+    fn count(&mut self, conn: &Connection, head: Seq) -> rusqlite::Result<bool> {
+        if let Subject::Entity(entity) = self.subject {
+            (self.census.items, self.census.bytes) = closed::count(conn, entity)?;
+            return Ok(true);
+        }
+        let pruned = meta::integer(conn, "pruned")?;
+        if self.census.pruned != pruned {
+            self.census = Census { pruned, ..Census::default() };
+        }
+        let (begin, census, wanted) = (Instant::now(), &mut self.census, &self.wanted);
+        let (mut seen, mut ended) = (0_u32, true);
+        walk(conn, Stretch::upto(census.upto, head), |seq, kind, bytes| {
+            census.upto = seq;
+            if wanted.wants(kind) {
+                census.items += 1;
+                census.bytes += bytes;
+            }
+            seen += 1;
+            if seen.is_multiple_of(256) && begin.elapsed() > SCAN_SLICE {
+                ended = false;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(ended)
+    }
+}
