@@ -27,6 +27,7 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
+    is_socket: bool,
 }
 
 /// Why a call had no good answer.
@@ -130,14 +131,22 @@ fn choose_algorithms() {
 }
 
 impl Client {
-    /// A client of the server at this base URL.
+    /// A client of the server at this base URL: `http(s)://…`, or `unix:PATH` for a socket.
     pub(crate) fn new(url: &str, token: Option<&str>) -> Result<Self, Failure> {
         choose_algorithms();
+        if let Some(path) = url.strip_prefix("unix:") {
+            // The host is one that every server answers to.
+            return Self::over("http://localhost", Some(path), token);
+        }
+        Self::over(url, None, token)
+    }
+
+    fn over(url: &str, socket: Option<&str>, token: Option<&str>) -> Result<Self, Failure> {
         let parsed =
             reqwest::Url::parse(url).map_err(|error| Failure::usage(format!("--url {url}: {error}")))?;
         let host = parsed.host_str().unwrap_or_default();
         if !matches!(parsed.scheme(), "http" | "https") || host.is_empty() {
-            return Err(Failure::usage(format!("--url {url}: is no http or https URL")));
+            return Err(Failure::usage(format!("--url {url}: is no http or https URL, and no unix:PATH")));
         }
         let mut headers = HeaderMap::new();
         if let Some(token) = token.filter(|token| !token.is_empty()) {
@@ -156,20 +165,23 @@ impl Client {
             // Without https no certificates are looked for: a bare container has none.
             builder = builder.tls_certs_only(std::iter::empty());
         }
+        if let Some(path) = socket {
+            builder = builder.unix_socket(path);
+        }
         if is_local(host) {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| Failure::failed(chain(&error)))?;
-        Ok(Self { http, base: url.trim_end_matches('/').to_owned() })
+        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), is_socket: socket.is_some() })
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// The URL that every path is put behind.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
+    /// The URL that every path is put behind, where a browser can open it.
+    pub(crate) fn base(&self) -> Option<&str> {
+        (!self.is_socket).then_some(&*self.base)
     }
 
     /// Makes a call that is neither an append nor a read of the log.

@@ -62,7 +62,7 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
     let mut running =
-        Running::start(open_to_write(&path, &Options::default())?, listener, Access::no_auth())?;
+        Running::start(open_to_write(&path, &Options::default())?, listener, Vec::new(), Access::no_auth())?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {

@@ -60,6 +60,11 @@ impl Failure {
         Self::Said { code: CONFLICT, text: text.to_string(), winner }
     }
 
+    /// What it says.
+    pub(crate) fn text(&self) -> &str {
+        if let Self::Said { text, .. } = self { text } else { "" }
+    }
+
     /// Whether the same call may succeed later.
     pub(crate) const fn is_transient(&self) -> bool {
         matches!(self, Self::Said { code: LATER, .. })

@@ -29,7 +29,9 @@ pub(crate) fn run(args: &LoginArgs) -> Result<(), Failure> {
     };
     let answer = client::block_on(async { Ok(client.call(Method::POST, "/api/login", None).await?) })?;
     let login: Login = serde_json::from_slice(&answer).map_err(|error| client::not_ours(&error))?;
-    let base = login.base.unwrap_or_else(|| client.base().to_owned());
+    let base = login.base.or_else(|| client.base().map(Into::into)).ok_or_else(|| {
+        Failure::usage("a browser cannot open a unix socket: give --url http://…, or serve with --public-url")
+    })?;
     let mut out = Output::stdout(Form::HUMAN);
     out.text(link(&base, &login.code))?;
     out.flush()?;

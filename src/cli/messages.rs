@@ -72,8 +72,9 @@ pub(crate) fn send(args: &SendArgs) -> Result<(), Failure> {
         }
         Door::Server(runtime, client) => {
             let mut message = json!({"to": args.to, "body": body});
-            // A credential that was given says who it is.
-            let default = args.place.token.is_none().then_some(OPERATOR);
+            // A credential that was given says who it is, and so does a socket that stands for an agent.
+            let is_known = args.place.token.is_some() || client.base().is_none();
+            let default = (!is_known).then_some(OPERATOR);
             if let (Some(message), Some(from)) = (message.as_object_mut(), args.from.as_deref().or(default)) {
                 message.insert("from".into(), json!(from));
             }

@@ -3,24 +3,32 @@
 mod append;
 mod ask;
 mod authors;
+mod backup;
 mod check;
 mod client;
+mod config;
 mod decide;
 mod demo;
 mod door;
+mod escape;
 mod failure;
 mod git;
+mod hand;
 mod login;
 mod messages;
+mod notify;
 mod output;
 mod place;
 mod poster;
+mod prune;
 mod read;
 mod render;
 mod replay;
 mod script;
 mod serve;
 mod shell;
+mod socket;
+mod sql;
 mod stream;
 mod swarm;
 mod tail;
@@ -32,6 +40,7 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::cli::config::{Stop, switchable};
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
 use crate::event::ApprovalStatus;
@@ -82,8 +91,18 @@ enum Verb {
     Login(login::LoginArgs),
     /// Hand out tokens and take them back
     Token(token::TokenArgs),
+    /// Take old events out of a log
+    Prune(prune::PruneArgs),
+    /// Take the text of one event out of a log, and leave the event
+    Redact(prune::RedactArgs),
     /// Check that a file is whole
     Check(check::CheckArgs),
+    /// Answer a question in SQL, which only reads
+    Sql(sql::SqlArgs),
+    /// Copy a log into a new file, also while it is served, and check the copy
+    Backup(backup::BackupArgs),
+    /// Put a copy in a log's place, under a name of its own
+    Restore(backup::RestoreArgs),
     /// Write a log as lines of JSON
     Export(transfer::ExportArgs),
     /// Make a log out of an export; called again after a break it goes on where it stopped
@@ -108,9 +127,14 @@ impl Verb {
             Self::Recv(args) => Some(&mut args.place),
             Self::Login(args) => Some(&mut args.place),
             Self::Token(args) => Some(args.place()),
+            Self::Prune(args) => Some(&mut args.place),
+            Self::Redact(args) => Some(&mut args.place),
             Self::Serve(_)
             | Self::Demo(_)
             | Self::Check(_)
+            | Self::Sql(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Export(_)
             | Self::Import(_)
             | Self::Completions(_)
@@ -122,12 +146,16 @@ impl Verb {
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let matches = match Cli::command().try_get_matches() {
-        Ok(matches) => matches,
-        Err(error) => return output::usage(&error),
+    let layered = match config::layered(Cli::command(), std::env::args_os().collect()) {
+        Ok(layered) => layered,
+        Err(Stop::Typed(error)) => return output::usage(&error),
+        Err(Stop::Told(failure)) => return failure.report(),
     };
-    match Cli::from_arg_matches(&matches) {
-        Ok(cli) => match execute(cli, &matches) {
+    if layered.is_asked() {
+        return layered.print().map_or_else(Failure::report, |()| ExitCode::SUCCESS);
+    }
+    match Cli::from_arg_matches(&layered.matches) {
+        Ok(cli) => match execute(cli, &layered.matches) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
         },
@@ -159,10 +187,15 @@ fn execute(mut cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Verb::Recv(args) => messages::recv(&args),
         Verb::Login(args) => login::run(&args),
         Verb::Token(args) => token::run(&args),
+        Verb::Prune(args) => prune::prune(&args),
+        Verb::Redact(args) => prune::redact(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Sql(args) => sql::run(&args),
+        Verb::Backup(args) => backup::backup(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Export(args) => transfer::export(&args),
         Verb::Import(args) => transfer::import(&args),
-        Verb::Completions(args) => shell::completions(&args, Cli::command()),
-        Verb::Man(args) => shell::man(&args, Cli::command()),
+        Verb::Completions(args) => shell::completions(&args, switchable(Cli::command())),
+        Verb::Man(args) => shell::man(&args, switchable(Cli::command())),
     }
 }

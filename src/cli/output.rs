@@ -1,13 +1,13 @@
 //! The only printer: data on stdout, talk on stderr, nothing that a terminal would obey.
 
-use std::borrow::Cow;
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+pub(crate) use crate::cli::escape::{escaped, shown};
 use crate::cli::render;
 
 /// How data is printed.
@@ -68,22 +68,12 @@ impl Output {
 
     /// One event, from its line on the wire.
     pub(crate) fn event(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.form.json {
-            return self.json(line);
-        }
-        let text = render::event(&String::from_utf8_lossy(line), self.form.raw, self.has_color);
-        self.out.write_all(text.as_bytes())?;
-        self.out.write_all(b"\n")
+        write_event(&mut self.out, line, self.form, self.has_color)
     }
 
     /// One JSON value on one line.
     pub(crate) fn json(&mut self, json: &[u8]) -> io::Result<()> {
-        if self.form.raw || is_plain(json) {
-            self.out.write_all(json)?;
-        } else {
-            self.out.write_all(escaped(&String::from_utf8_lossy(json)).as_bytes())?;
-        }
-        self.out.write_all(b"\n")
+        write_json(&mut self.out, json, self.form)
     }
 
     /// Text of ours, whose foreign parts were made harmless where they were put in.
@@ -94,6 +84,25 @@ impl Output {
     pub(crate) const fn form(&self) -> Form {
         self.form
     }
+}
+
+/// Writes one event, from its line on the wire.
+pub(crate) fn write_event(out: &mut impl Write, line: &[u8], form: Form, has_color: bool) -> io::Result<()> {
+    if form.json {
+        return write_json(out, line, form);
+    }
+    let text = render::event(&String::from_utf8_lossy(line), form.raw, has_color);
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")
+}
+
+fn write_json(out: &mut impl Write, json: &[u8], form: Form) -> io::Result<()> {
+    if form.raw || is_plain(json) {
+        out.write_all(json)?;
+    } else {
+        out.write_all(escaped(&String::from_utf8_lossy(json)).as_bytes())?;
+    }
+    out.write_all(b"\n")
 }
 
 /// Says one line to the people at stderr.
@@ -139,82 +148,4 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| (0x20..0x7f).contains(byte))
-}
-
-/// Foreign text that moves no cursor and hides nothing: what a terminal would obey, or show as
-/// nothing, is written as `\uXXXX`. In JSON such characters only occur in strings, where this is the
-/// same character.
-pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 32);
-    for character in text.chars() {
-        if is_unsafe(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a String does not fail.
-                let _written = write!(out, "\\u{unit:04x}");
-            }
-        } else {
-            out.push(character);
-        }
-    }
-    Cow::Owned(out)
-}
-
-const fn is_unsafe(character: char) -> bool {
-    matches!(
-        character,
-        '\0'..='\x1f'
-            | '\x7f'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
-}
-
-/// The same for people: line ends and tabs in the short form that they know.
-pub(crate) fn shown(text: &str, raw: bool) -> Cow<'_, str> {
-    if raw {
-        return Cow::Borrowed(text);
-    }
-    if text.contains(['\n', '\r', '\t']) {
-        let short = text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-        return Cow::Owned(escaped(&short).into_owned());
-    }
-    escaped(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_obeys_is_written_out() {
-        assert_eq!(escaped("a\u{1b}[2Jb"), "a\\u001b[2Jb");
-        assert_eq!(escaped("\u{9b}31m\u{7f}"), "\\u009b31m\\u007f");
-        assert_eq!(escaped("x\u{202e}y\u{200b}z"), "x\\u202ey\\u200bz");
-        assert_eq!(escaped("\u{e0041}"), "\\udb40\\udc41");
-        assert_eq!(escaped("grün 漢字 🐝"), "grün 漢字 🐝");
-        assert_eq!(shown("a\nb\t\0", false), "a\\nb\\t\\u0000");
-        assert_eq!(shown("a\nb", true), "a\nb");
-    }
-
-    #[test]
-    fn escaped_json_is_the_same_json() -> Result<(), serde_json::Error> {
-        let json = "{\"a\":\"\u{202e}\u{7f}\u{e0041}\"}";
-        let before: serde_json::Value = serde_json::from_str(json)?;
-        let after: serde_json::Value = serde_json::from_str(&escaped(json))?;
-        assert_eq!(before, after);
-        Ok(())
-    }
 }

@@ -14,6 +14,8 @@ use crate::{Error, Log, Options};
 
 /// How long a file is waited for whose holder does not say where it serves.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it is waited for in all, where one holder comes after another.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The file of a command that works on the file alone.
 #[derive(Args, Debug)]
@@ -28,7 +30,7 @@ pub(crate) struct File {
 pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) file: File,
-    /// The base URL of a server, instead of the file
+    /// The base URL of a server, or unix:PATH for its socket, instead of the file
     #[arg(long, value_name = "URL", env = "HIVELOG_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
     /// The credential to show to the server [default: what PATH.token beside the file holds]
@@ -60,10 +62,17 @@ impl File {
 /// Opens the file to write it. Waits a little for a holder that does not say where it serves: it is on
 /// its way to say so, or it is another command that soon is through.
 pub(crate) fn open_to_write(path: &Path, options: &Options) -> Result<Log, Error> {
-    let until = Instant::now() + LOCK_PATIENCE;
+    let begin = Instant::now();
+    let (mut holder, mut since) = (None, begin);
     loop {
         match Log::open(path, options.clone()) {
-            Err(Error::Locked { url: None, .. }) if Instant::now() < until => {
+            Err(Error::Locked { pid, url: None }) => {
+                if pid != holder {
+                    (holder, since) = (pid, Instant::now());
+                }
+                if since.elapsed() > LOCK_PATIENCE || begin.elapsed() > QUEUE_PATIENCE {
+                    return Err(Error::Locked { pid, url: None });
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
             other => return other,

@@ -90,7 +90,6 @@ pub(crate) struct Asked {
 pub(crate) struct Lines {
     pub(crate) log_id: String,
     pub(crate) seq: i64,
-    floor: i64,
     next_after: i64,
     next_before: i64,
     pub(crate) events: Vec<Bytes>,
@@ -101,7 +100,6 @@ pub(crate) struct Lines {
 struct Answer<'a> {
     log_id: String,
     seq: i64,
-    floor: i64,
     next_after: i64,
     next_before: i64,
     #[serde(borrow)]
@@ -163,7 +161,6 @@ impl Asked {
                 Ok(Lines {
                     log_id: page.log_id.to_string(),
                     seq: page.seq.get(),
-                    floor: page.floor.get(),
                     next_after: page.next_after,
                     next_before: page.next_before,
                     events: page.rows().map(|row| row.line()).collect(),
@@ -188,7 +185,7 @@ impl Asked {
             let is_over = if goes_up {
                 page.next_after >= page.seq || self.range.after == Some(page.next_after)
             } else {
-                page.next_before <= page.floor + 1 || self.range.before == Some(page.next_before)
+                page.next_before <= 1 || self.range.before == Some(page.next_before)
             };
             if rest == 0 || is_over {
                 return Ok(());
@@ -221,14 +218,14 @@ pub(crate) async fn ask(client: &Client, query: &[(&str, String)]) -> Result<Lin
     let body = client.get("/api/history", query).await?;
     let answer: Answer<'_> = serde_json::from_slice(&body).map_err(|error| client::not_ours(&error))?;
     let events = answer.events.iter().map(|event| body.slice_ref(event.get().as_bytes())).collect();
-    let Answer { log_id, seq, floor, next_after, next_before, .. } = answer;
-    Ok(Lines { log_id, seq, floor, next_after, next_before, events })
+    let Answer { log_id, seq, next_after, next_before, .. } = answer;
+    Ok(Lines { log_id, seq, next_after, next_before, events })
 }
 
 impl Lines {
     /// Where a page of what comes earlier begins; `None` when there is nothing earlier.
     pub(crate) fn earlier(&self, asked: Option<i64>) -> Option<i64> {
-        (self.next_before > self.floor + 1 && asked != Some(self.next_before)).then_some(self.next_before)
+        (self.next_before > 1 && asked != Some(self.next_before)).then_some(self.next_before)
     }
 }
 

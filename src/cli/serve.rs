@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -11,14 +13,22 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::failure::Failure;
 use crate::cli::login::link;
+use crate::cli::notify;
 use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
 use crate::cli::place::{File, open_to_write};
-use crate::http::Access;
-use crate::limits::REQUESTS_PER_TOKEN_MAX;
-use crate::{Desk, Durability, Log, Options};
+use crate::cli::socket::{Bound, HandedOver, SocketFile, SocketSpec, handed_over};
+use crate::http::{Access, Listener};
+use crate::limits::{
+    BACKLOG_CONNECTIONS, DESCRIPTORS_MIN, DESCRIPTORS_WANTED, REQUESTS_PER_TOKEN_MAX, WAL_BYTES_MAX,
+    WAL_BYTES_MAX_LEAST,
+};
+use crate::{Checkpoints, Desk, Durability, Keep, Log, Options, Refusal, Retention};
 
 /// The signal of a write past the file size limit; its default is to kill the process.
 const SIGXFSZ: i32 = 25;
+
+/// Which logs are written where nothing is said.
+const LOG: &str = "info,rusqlite_migration=warn";
 
 /// Characters below which a credential of the environment is called short: 20 random ones are 96 bits or more.
 const SHORT_TOKEN: usize = 20;
@@ -28,17 +38,35 @@ const SHORT_TOKEN: usize = 20;
     after_help = "The first start writes the operator's token to PATH.token beside the file. With HIVELOG_TOKEN \
                         set, that value is the operator's credential instead, and no file is written."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     file: File,
     #[command(flatten)]
     door: Door,
+    /// Listen on a unix socket too: `PATH[,agent=NAME][,mode=0600]`. With an agent's name whoever connects there is
+    /// that agent and needs no token; may be given again
+    #[arg(long = "socket", value_name = "PATH")]
+    sockets: Vec<SocketSpec>,
     /// When an append is acknowledged: when it is on disk (full), or when the system has it (normal)
     #[arg(long, value_name = "MODE", value_enum, default_value = "full")]
     durability: Mode,
+    /// Who moves the WAL into the database: this server, or (external) a program that copies it, as Litestream
+    #[arg(long, value_name = "WHO", value_enum, default_value = "own")]
+    checkpoint: By,
+    /// The size of the WAL past which appends are refused while a reader holds it back
+    #[arg(long, value_name = "BYTES", default_value_t = WAL_BYTES_MAX.unsigned_abs(), value_parser = wal_bytes)]
+    wal_bytes_max: u64,
     /// Declare an event kind without a dot in its name; the file remembers it
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
+    /// How much of a kind is kept: an age (30d), a number (100000), a size of its text (2GiB), several divided by
+    /// commas, or `all`; may be given again [default: sent=30d and delivered=30d, everything else for ever]
+    ///
+    /// `approvals`, `questions` and `transients` mean the closed ones with all of their events, `*` every kind that is
+    /// an application's own and has no rule. What is younger than ten minutes stays.
+    #[arg(long = "keep", value_name = "KIND=KEEP", value_parser = keep)]
+    keeps: Vec<(String, Keep)>,
     /// Ask nobody for a credential; only on a loopback address
     #[arg(long, conflicts_with_all = ["public_urls", "insecure_http", "connections_per_token"])]
     no_auth: bool,
@@ -54,9 +82,18 @@ pub(crate) struct ServeArgs {
     /// Listen beyond loopback without https in front: credentials and events cross the network in the clear
     #[arg(long)]
     insecure_http: bool,
-    /// How logs are written on stderr; the variable `HIVELOG_LOG` says which (default: info)
+    /// Which logs are written: error, warn, info, debug or trace, or such a level for each part
+    #[arg(long, value_name = "FILTER", env = "HIVELOG_LOG", hide_env_values = true, default_value = LOG, value_parser = log_filter)]
+    log: String,
+    /// How logs are written on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
+    /// Take from this file what no flag and no variable says: the flags' names with _ for -, as TOML
+    #[arg(long, value_name = "FILE", env = "HIVELOG_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Print what holds, and where it comes from, instead of serving
+    #[arg(long)]
+    print_config: bool,
 }
 
 /// Where the server listens.
@@ -74,6 +111,12 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Own,
+    External,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Text,
     Json,
@@ -88,8 +131,26 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Reads a rule of retention.
+fn keep(text: &str) -> Result<(String, Keep), String> {
+    let (kind, keep) = text.split_once('=').ok_or("expected KIND=KEEP, such as sent=30d")?;
+    let keep = keep.parse().map_err(|refusal: Refusal| refusal.to_string())?;
+    Retention::forever().keep(kind, keep).map_err(|refusal| refusal.to_string())?;
+    Ok((kind.to_owned(), keep))
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a number from 1".into())
+}
+
+fn wal_bytes(text: &str) -> Result<u64, String> {
+    let least = WAL_BYTES_MAX_LEAST.unsigned_abs();
+    let bytes = text.parse().ok().filter(|bytes| *bytes >= least);
+    bytes.ok_or_else(|| format!("expected a number of bytes from {least}"))
 }
 
 impl Door {
@@ -106,6 +167,8 @@ impl Door {
         let listener = TcpListener::bind(self.listen)
             .map_err(|error| Failure::failed(format!("cannot listen on {}: {error}", self.listen)))?;
         listener.set_nonblocking(true)?;
+        // It listens already, with room for the 128 that are usual.
+        socket2::SockRef::from(&listener).listen(BACKLOG_CONNECTIONS)?;
         Ok(listener)
     }
 }
@@ -128,6 +191,11 @@ impl ServeArgs {
             self.door.check_loopback("beyond it say --public-url https://…, or --insecure-http")?;
         }
         Ok(access)
+    }
+
+    /// How long events are kept, as the flags say.
+    fn retention(&self) -> Result<Retention, Refusal> {
+        self.keeps.iter().try_fold(Retention::default(), |all, (kind, keep)| all.keep(kind, *keep))
     }
 
     /// Sees to it that somebody can come in; says where the credential is.
@@ -166,11 +234,18 @@ pub(crate) struct Running {
     pub(crate) url: String,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    /// Goes when nobody listens any more.
+    sockets: Vec<SocketFile>,
 }
 
 impl Running {
     /// Serves the log and says where, on the first line of stdout and beside the file.
-    pub(crate) fn start(log: Log, listener: TcpListener, access: Access) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        log: Log,
+        listener: TcpListener,
+        sockets: Vec<Bound>,
+        access: Access,
+    ) -> Result<Self, Failure> {
         let mut address = listener.local_addr()?;
         match address.ip() {
             // It means every address; this one leads there from here.
@@ -179,14 +254,20 @@ impl Running {
             IpAddr::V4(_) | IpAddr::V6(_) => {}
         }
         let url = format!("http://{address}");
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut listeners: Vec<Listener> = vec![tokio::net::TcpListener::from_std(listener)?.into()];
+        let mut files = Vec::new();
+        for socket in sockets {
+            let (listener, file) = socket.listen()?;
+            listeners.push(listener);
+            files.extend(file);
+        }
         let stop = CancellationToken::new();
-        let task = tokio::spawn(crate::http::serve(log.clone(), listener, access, stop.clone()));
+        let task = tokio::spawn(crate::http::serve_on(log.clone(), listeners, access, stop.clone()));
         log.announce(&url)?;
         let mut out = Output::stdout(Form::HUMAN);
         // Who closed stdout finds the URL beside the file.
         let _closed = out.text(&url).and_then(|()| out.flush());
-        Ok(Self { log, url, stop, task })
+        Ok(Self { log, url, stop, task, sockets: files })
     }
 
     /// Waits until somebody wants an end, or the log cannot go on.
@@ -208,6 +289,7 @@ impl Running {
             // How the task ended no longer matters.
             let _ended = (&mut self.task).await;
         }
+        drop(self.sockets);
         let log = self.log;
         // Closing commits what is queued, which blocks.
         let _closed = tokio::task::spawn_blocking(move || log.close()).await;
@@ -240,15 +322,40 @@ impl Signals {
     }
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("HIVELOG_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,rusqlite_migration=warn"));
+fn start_logging(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error says that a subscriber is there already, which is as good.
     let _started = match format {
         LogFormat::Text => builder.with_ansi(is_talk_on_terminal()).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+}
+
+/// Asks for the descriptors that the promised connections take. Where the system allows fewer, connections wait;
+/// with so few that the runtime would not survive it, nothing is started.
+fn raise_descriptors() -> Result<(), Failure> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(DESCRIPTORS_WANTED).min(DESCRIPTORS_WANTED);
+    let has = limit.current.unwrap_or(u64::MAX);
+    if has < most {
+        // What was there before is left where it is refused.
+        let _kept = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    }
+    let has = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if has < DESCRIPTORS_MIN {
+        return Err(Failure::failed(format!(
+            "only {has} file descriptors are allowed, {DESCRIPTORS_MIN} are needed: raise `ulimit -n`"
+        )));
+    }
+    if has < DESCRIPTORS_WANTED {
+        tracing::warn!(
+            allowed = has,
+            wanted = DESCRIPTORS_WANTED,
+            "few descriptors: each connection takes one"
+        );
+    }
+    Ok(())
 }
 
 /// Nobody may take this server for a guarded one.
@@ -259,25 +366,37 @@ pub(crate) fn warn_of_no_credentials(url: &str) {
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    start_logging(args.log_format);
+    start_logging(&args.log, args.log_format);
+    raise_descriptors()?;
+    let handed_over = handed_over()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args))
+    runtime.block_on(serve(args, handed_over))
 }
 
-async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure> {
     let access = args.access()?;
     let mut signals = Signals::new()?;
-    let listener = args.door.bind()?;
+    let HandedOver { port, mut sockets } = handed_over;
+    let listener = port.map_or_else(|| args.door.bind(), Ok)?;
+    for socket in &args.sockets {
+        sockets.push(socket.bind()?);
+    }
     let durability = match args.durability {
         Mode::Full => Durability::Full,
         Mode::Normal => Durability::Normal,
     };
     let options = args.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
-    let log = open_to_write(&args.file.path_to_make()?, &options.durability(durability))?;
+    let checkpoints = match args.checkpoint {
+        By::Own => Checkpoints::Own,
+        By::External => Checkpoints::External,
+    };
+    let options = options.retention(args.retention()?).durability(durability);
+    let options = options.checkpoints(checkpoints).wal_bytes_max(args.wal_bytes_max);
+    let log = open_to_write(&args.file.path_to_make()?, &options)?;
     if !args.no_auth {
         args.first_credential(&log).await?;
     }
-    let mut running = Running::start(log, listener, access)?;
+    let mut running = Running::start(log, listener, sockets, access)?;
     match args.log_format {
         _ if !args.no_auth => args.offer_login(&running).await,
         LogFormat::Text => warn_of_no_credentials(&running.url),
@@ -296,7 +415,14 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         durability = durability.as_str(),
         "serving"
     );
-    let ended = running.wait(&mut signals).await;
+    notify::ready(&running.log, &running.url);
+    let (log, url) = (running.log.clone(), running.url.clone());
+    let ended = tokio::select! {
+        ended = running.wait(&mut signals) => ended,
+        () = notify::keep(&log, &url) => Ok(()),
+    };
+    drop(log);
+    notify::stopping(ended.as_ref().err().map(Failure::text));
     tracing::info!("stopping");
     running.end().await;
     ended

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::cli::client::{self, Client};
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
+use crate::seq::Cursor;
 
 /// Silence after which a connection is taken for dead: three heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -33,6 +34,8 @@ pub(crate) enum Given {
     Event(Bytes),
     /// Nothing more is at hand: a good moment to flush.
     CaughtUp,
+    /// Everything up to here was given or is not wanted.
+    Passed(Cursor),
 }
 
 #[derive(Deserialize)]
@@ -115,10 +118,17 @@ impl Live<'_> {
             if !event.id.is_empty() {
                 self.cursor.clone_from(&event.id);
             }
-            if self.frame(event, give)? {
+            let is_last = self.frame(event, give)?;
+            // After the event that it stands at.
+            give(Given::Passed(self.position()?))?;
+            if is_last {
                 return Ok(End::Done);
             }
         }
+    }
+
+    fn position(&self) -> Result<Cursor, Failure> {
+        self.cursor.parse().map_err(|error| Failure::failed(format!("{}: {error}", self.cursor)))
     }
 
     /// Passes one frame on; true when it was the last that is wanted.

@@ -1,18 +1,22 @@
 //! The verb that prints the newest events and follows the log.
 
-use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use crate::cli::client;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Form, Output};
+use crate::cli::hand::{Hand, HandArgs};
+use crate::cli::output::Form;
 use crate::cli::place::{Place, Source};
 use crate::cli::read::{Asked, Wanted};
 use crate::cli::stream::{Given, Live, say_reset};
 use crate::limits::PAGE_EVENTS_MAX;
 use crate::seq::Cursor;
-use crate::{Followed, Log};
+use crate::{Error, Followed, Log};
+
+/// How long a file that was removed is waited for.
+const REPLACEMENT_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(crate) struct TailArgs {
@@ -27,6 +31,8 @@ pub(crate) struct TailArgs {
     /// Begin after this position: a seq, or the id of a frame
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
+    #[command(flatten)]
+    hand: HandArgs,
     #[command(flatten)]
     wanted: Wanted,
     #[command(flatten)]
@@ -44,72 +50,130 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), Failure> {
         }
         None => None,
     };
+    let mut hand = Hand::new(&args.hand, args.form);
+    let after = hand.position()?.or(after);
     let source = args.place.source()?;
-    let mut out = Output::stdout(args.form);
     let start = match after {
         Some(cursor) => cursor,
-        None => newest(args, &source, &mut out)?,
+        None => newest(args, &source, &mut hand)?,
     };
-    out.flush()?;
-    if !args.follow && args.after.is_none() {
+    hand.mark(start)?;
+    hand.flush()?;
+    if !args.follow && after.is_none() {
         return Ok(());
     }
-    match &source {
-        Source::File(log) => follow_file(log, start, filter, args.follow, &mut out),
+    match source {
+        Source::File(log) => follow_files(args, log, start, &filter, &mut hand),
         Source::Served(client) => {
             let (query, does_follow) = (args.wanted.query(), args.follow);
-            let mut live = Live { client, query, cursor: start.to_string(), does_follow };
-            client::block_on(follow_server(&mut live, &mut out))
+            let mut live = Live { client: &client, query, cursor: start.to_string(), does_follow };
+            client::block_on(follow_server(&mut live, &mut hand))
         }
     }
 }
 
 /// Prints the newest events and tells where what follows them begins.
-fn newest(args: &TailArgs, source: &Source, out: &mut Output) -> Result<Cursor, Failure> {
+fn newest(args: &TailArgs, source: &Source, hand: &mut Hand) -> Result<Cursor, Failure> {
     // Asked for one at least: the answer also tells where the log stands.
     let asked = Asked::newest(args.lines.max(1), &args.wanted)?;
     let (log_id, seq, events) = asked.turned(source)?;
     for event in events.iter().take(args.lines) {
-        out.event(event)?;
+        hand.event(event)?;
     }
     format!("{log_id}-{seq}").parse().map_err(Failure::failed)
 }
 
-fn follow_file(
-    log: &Log,
-    start: Cursor,
-    filter: crate::Filter,
-    does_follow: bool,
-    out: &mut Output,
+/// Follows the file at the path, whichever it is: where it is replaced, as by a restore, the new one is opened,
+/// and says what has become of the position in the old one.
+fn follow_files(
+    args: &TailArgs,
+    mut log: Log,
+    mut cursor: Cursor,
+    filter: &crate::Filter,
+    hand: &mut Hand,
 ) -> Result<(), Failure> {
-    let mut is_live = false;
-    for followed in log.follow_blocking(start, filter)? {
-        match followed? {
-            Followed::Event(row) => out.event(&row.line())?,
-            Followed::CaughtUp(_) if !does_follow => break,
-            Followed::CaughtUp(_) => is_live = true,
-            Followed::Reset { reason, seq } => say_reset(reason.as_str(), seq.get()),
-        }
-        if is_live {
-            out.flush()?;
+    loop {
+        match follow_file(&log, &mut cursor, filter.clone(), args.follow, hand) {
+            Ok(Ended::Told) => return Ok(()),
+            Ok(Ended::Replaced) => log = reopen(&args.place)?,
+            Err(failure) => return Err(failure),
         }
     }
-    out.flush()?;
-    Ok(())
 }
 
-async fn follow_server(live: &mut Live<'_>, out: &mut Output) -> Result<(), Failure> {
+/// How a file's follower ended.
+enum Ended {
+    Told,
+    Replaced,
+}
+
+/// Opens the file that is in the place of the one before. It may be on its way there.
+fn reopen(place: &Place) -> Result<Log, Failure> {
+    let until = Instant::now() + REPLACEMENT_PATIENCE;
+    loop {
+        match Log::open_read_only(place.file.path()?) {
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn follow_file(
+    log: &Log,
+    cursor: &mut Cursor,
+    filter: crate::Filter,
+    does_follow: bool,
+    hand: &mut Hand,
+) -> Result<Ended, Failure> {
+    let mut is_live = false;
+    let events = match log.follow_blocking(*cursor, filter) {
+        Err(Error::Replaced) => return Ok(Ended::Replaced),
+        other => other?,
+    };
+    for given in events {
+        let followed = match given {
+            Err(Error::Replaced) => return Ok(Ended::Replaced),
+            other => other?,
+        };
+        match followed {
+            Followed::Event(row) => {
+                hand.event(&row.line())?;
+                *cursor = Cursor::new(log.id(), row.seq());
+            }
+            Followed::CaughtUp(seq) => {
+                *cursor = Cursor::new(log.id(), seq);
+                is_live = true;
+            }
+            Followed::Reset { reason, seq } => {
+                say_reset(reason.as_str(), seq.get());
+                *cursor = Cursor::new(log.id(), seq);
+            }
+        }
+        hand.mark(*cursor)?;
+        if is_live && !does_follow {
+            break;
+        }
+        if is_live {
+            hand.flush()?;
+        }
+    }
+    hand.flush()?;
+    Ok(Ended::Told)
+}
+
+async fn follow_server(live: &mut Live<'_>, hand: &mut Hand) -> Result<(), Failure> {
     let mut is_live = false;
     live.run(|given| {
         match given {
-            Given::Event(event) => out.event(&event)?,
+            Given::Event(event) => hand.event(&event)?,
             Given::CaughtUp => {
                 is_live = true;
-                out.flush()?;
+                hand.flush()?;
             }
+            Given::Passed(cursor) => hand.mark(cursor)?,
         }
         if is_live {
-            out.flush()?;
+            hand.flush()?;
         }
         Ok(())
     })

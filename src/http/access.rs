@@ -115,7 +115,9 @@ impl Access {
     /// Whether a request may name this host.
     pub(super) fn allows(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else { return false };
-        if authority.as_str().contains('@') {
+        // A port that is none would be a name to some reader of the same text.
+        let has_odd_port = authority.port().is_none() && authority.as_str() != authority.host();
+        if has_odd_port || authority.as_str().contains('@') {
             return false;
         }
         let host = authority.host().to_ascii_lowercase();

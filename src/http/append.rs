@@ -82,13 +82,13 @@ async fn append(
     let text = std::str::from_utf8(&bytes).map_err(|_| Problem::body_broken())?;
     let (command, is_one) = command(text, form, key, &caller)?;
     let command = command.actor(caller.actor()).deadline(Instant::now() + COMMAND_TIMEOUT);
-    let appended = door.log.submit(command).await?;
+    let appended = door.log.submit(command).soon().await?;
     Ok(answer(&appended, is_one))
 }
 
 /// How the events are written in the body.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Json,
     Lines,
 }
@@ -139,7 +139,12 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Probl
 }
 
 /// Reads the events of a body; says whether it was one object alone.
-fn command(text: &str, form: Form, key: Option<&str>, caller: &Caller) -> Result<(Command, bool), Problem> {
+pub(super) fn command(
+    text: &str,
+    form: Form,
+    key: Option<&str>,
+    caller: &Caller,
+) -> Result<(Command, bool), Problem> {
     let is_array = text.trim_start().starts_with('[');
     if form == Form::Json && !is_array {
         let draft = draft(text, caller)?;

@@ -12,6 +12,7 @@ use http_body::{Frame, SizeHint};
 use crate::access::Role;
 use crate::access::pass::Place;
 use crate::http::caller::Caller;
+use crate::http::listener::Bound;
 use crate::http::problem::Problem;
 use crate::http::{Access, Door};
 
@@ -34,7 +35,10 @@ pub(super) fn admit(door: &Door, request: &Request) -> Result<Caller, Problem> {
     if writes {
         check_form(request)?;
     }
-    let caller = identify(door, request.headers(), writes);
+    let caller = match request.extensions().get() {
+        Some(Bound(pass)) => pass.clone().map_or(Caller::Unknown, Caller::Known),
+        None => identify(door, request.headers(), writes),
+    };
     // Each handler asks for its roles. Before any of them reads a query or a body, this holds for all.
     if request.uri().path().starts_with("/api/") {
         caller.needs(&Role::ALL)?;

@@ -77,7 +77,8 @@ impl Caller {
             Self::Unknown | Self::Unarmed | Self::Anybody => None,
         };
         async move {
-            let Some(pass) = pass else { return std::future::pending().await };
+            // Borrowed: a stream waits here all its life, and a second one would lie beside it.
+            let Some(pass) = &pass else { return std::future::pending().await };
             let mut changes = pass.changes();
             while let Some(seconds) = pass.holds_for() {
                 // One that ends soon is looked at often: the wall clock may be set forward.

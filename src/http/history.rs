@@ -1,5 +1,6 @@
 //! `GET /api/history`: pages, whole ranges as lines, one event; `GET /api/activity`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -7,8 +8,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
+use rusqlite::Connection;
 use serde::Serialize;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,11 +21,11 @@ use crate::http::caller::{Caller, READERS, unauthorized};
 use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Door, Shared, json, lines};
-use crate::limits::PAGE_EVENTS;
+use crate::limits::{PAGE_EVENTS, PAGE_PARTS_MAX, SCAN_SLICE};
 use crate::log::activity::{self, Activity, Bucket};
-use crate::log::range::{Page, Pager};
+use crate::log::range::{Made, Page, Pager, Part};
 use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
-use crate::seq::Seq;
+use crate::seq::{LogId, Seq};
 use crate::store::readers::Lane;
 use crate::wire;
 
@@ -58,7 +61,7 @@ struct Asked {
 }
 
 /// What a page is asked for: the range, the limit where one was given, the wait.
-fn asked(mut params: Params) -> Result<(Range, Option<usize>, Duration), Refusal> {
+pub(super) fn asked(mut params: Params) -> Result<(Range, Option<usize>, Duration), Refusal> {
     let limit = params
         .read("limit", |text| check_limit(usize::try_from(number("limit", text)?).unwrap_or(usize::MAX)))?;
     let range = Range {
@@ -90,16 +93,16 @@ struct PageOnWire {
     /// The head at the read.
     seq: i64,
     floor: i64,
+    events: Vec<serde_json::Value>,
     next_after: i64,
     next_before: i64,
-    events: Vec<serde_json::Value>,
 }
 
 /// Reads history.
 ///
 /// Oldest first unless `order=desc`. Without `after` and `since` the page holds the newest events of the
-/// range, still oldest first. A page ends at `limit` events, 4 MiB, or 5 s of scan, with both cursors
-/// moved. With `Accept: application/x-ndjson` the whole range is streamed from its start, a line each,
+/// range, still oldest first. A page ends at `limit` events, 4 MiB, 5 s of scan, or before an event that
+/// cannot be read, with both cursors moved. With `Accept: application/x-ndjson` the whole range is streamed from its start, a line each,
 /// without a limit unless one is given.
 #[utoipa::path(
     get, path = "/api/history", tag = "events", params(Asked),
@@ -120,7 +123,7 @@ async fn history(
         return Ok(lines::response(door, range, limit, &caller));
     }
     tokio::select! {
-        page = page(&door, range, wait) => page.map(|page| page_response(&page)).map_err(Problem::query),
+        page = page(&door, range, wait, &caller) => page.map_err(Problem::query),
         () = caller.gone() => Err(unauthorized()),
     }
 }
@@ -132,13 +135,16 @@ fn wants_lines(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Error> {
+async fn page(door: &Shared, mut range: Range, wait: Duration, caller: &Caller) -> Result<Response, Error> {
     let deadline = Instant::now() + wait;
     loop {
-        let page = one_page(door, range.clone()).await?;
+        let page = match begin(door, range.clone()).await? {
+            Begun::Whole(page) => page,
+            Begun::Parts(first, rest) => return Ok(parts_response(door, first, rest, caller)),
+        };
         let may_grow = range.before.is_none_or(|before| before > page.seq.get() + 1);
         if !page.is_empty() || wait.is_zero() || !may_grow || Instant::now() >= deadline {
-            return Ok(page);
+            return Ok(page_response(&page));
         }
         // What was looked at stays looked at: the next look begins where this one ended.
         range.after = Some(page.next_after);
@@ -146,58 +152,141 @@ async fn page(door: &Door, mut range: Range, wait: Duration) -> Result<Page, Err
         tokio::select! {
             woken = door.log.wait_past(seen) => {
                 if woken == crate::tail::Woken::Closed {
-                    return Ok(page);
+                    return Ok(page_response(&page));
                 }
             }
-            () = tokio::time::sleep_until(deadline) => return Ok(page),
-            () = door.stop.cancelled() => return Ok(page),
+            () = tokio::time::sleep_until(deadline) => return Ok(page_response(&page)),
+            () = door.stop.cancelled() => return Ok(page_response(&page)),
         }
     }
 }
 
-async fn one_page(door: &Door, range: Range) -> Result<Page, Error> {
-    let mut pager = Pager::new(door.log.shared(), range, false)?;
+type Told = Result<Made, Error>;
+
+/// A page that is there, or one that goes out while it is read.
+enum Begun {
+    Whole(Page),
+    Parts(Part, Receiver<Told>),
+}
+
+async fn begin(door: &Shared, range: Range) -> Result<Begun, Error> {
+    let pager = Pager::new(door.log.shared(), range, false)?;
+    // A channel, because reading and sending run on two threads; a whole page fits in, so that no scan waits
+    // for a client; it ends when either side goes away.
+    let (sender, mut parts) = channel(PAGE_PARTS_MAX);
+    let making = tokio::spawn(make(Arc::clone(door), pager, sender));
+    match parts.recv().await {
+        Some(Ok(Made::Page(page))) => Ok(Begun::Whole(page)),
+        Some(Ok(Made::Part(first))) => Ok(Begun::Parts(first, parts)),
+        Some(Err(error)) => Err(error),
+        Some(Ok(Made::Nothing)) | None => match making.await {
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            Ok(()) | Err(_) => Err(Error::Closed),
+        },
+    }
+}
+
+async fn make(door: Shared, mut pager: Pager, sender: Sender<Told>) {
     loop {
+        let to = sender.clone();
         // One slice at a time holds a place among the scans, so that long scans take turns.
-        let (turned, page) = door
-            .log
-            .shared()
-            .readers
-            .run(Lane::Scan, move |conn| {
-                let page = pager.slice(conn)?;
-                Ok((pager, page))
-            })
-            .await?;
-        match page {
-            Some(page) => return Ok(page),
-            None => pager = turned,
+        let read = move |conn: &Connection| make_some(conn, pager, &to);
+        match door.log.shared().readers.run(Lane::Scan, read).await {
+            Ok(Some(rest)) => pager = rest,
+            Ok(None) => return,
+            Err(error) => {
+                // The client may be gone.
+                let _unheard = sender.try_send(Err(error));
+                return;
+            }
         }
     }
+}
+
+/// Makes parts for a slice of time; gives what is to be gone on with.
+fn make_some(conn: &Connection, mut pager: Pager, to: &Sender<Told>) -> Result<Option<Pager>, Error> {
+    let begin = std::time::Instant::now();
+    loop {
+        let made = pager.part(conn)?;
+        let is_over = matches!(made, Made::Page(_));
+        let gives_way = matches!(made, Made::Nothing) || begin.elapsed() > SCAN_SLICE;
+        let is_heard =
+            if matches!(made, Made::Nothing) { !to.is_closed() } else { to.try_send(Ok(made)).is_ok() };
+        if is_over || !is_heard {
+            return Ok(None);
+        }
+        if gives_way {
+            return Ok(Some(pager));
+        }
+    }
+}
+
+/// What comes before the events of a page.
+fn head_of(log_id: LogId, seq: Seq, floor: Seq) -> Bytes {
+    let mut head = Vec::with_capacity(128);
+    head.extend_from_slice(b"{\"log_id\":");
+    wire::string(&mut head, log_id.as_str());
+    for (name, value) in [(",\"seq\":", seq), (",\"floor\":", floor)] {
+        head.extend_from_slice(name.as_bytes());
+        wire::integer(&mut head, value.get());
+    }
+    head.extend_from_slice(b",\"events\":[");
+    head.into()
+}
+
+/// What comes after them: where a page ends is known once it is read.
+fn end_of(page: &Page) -> Bytes {
+    let mut end = Vec::with_capacity(64);
+    for (name, value) in [("],\"next_after\":", page.next_after), (",\"next_before\":", page.next_before)] {
+        end.extend_from_slice(name.as_bytes());
+        wire::integer(&mut end, value);
+    }
+    end.push(b'}');
+    end.into()
 }
 
 fn page_response(page: &Page) -> Response {
-    let mut head = Vec::with_capacity(128);
-    head.extend_from_slice(b"{\"log_id\":");
-    wire::string(&mut head, page.log_id.as_str());
-    let members = [
-        (",\"seq\":", page.seq.get()),
-        (",\"floor\":", page.floor.get()),
-        (",\"next_after\":", page.next_after),
-        (",\"next_before\":", page.next_before),
-    ];
-    for (name, value) in members {
-        head.extend_from_slice(name.as_bytes());
-        wire::integer(&mut head, value);
-    }
-    head.extend_from_slice(b",\"events\":[");
-    let events = page.rows.bytes().clone();
-    let length = head.len() + events.len() + 2;
     // Three pieces rather than one: the events are not copied again.
-    let pieces = [Bytes::from(head), events, Bytes::from_static(b"]}")];
+    let pieces = [head_of(page.log_id, page.seq, page.floor), page.rows.bytes().clone(), end_of(page)];
+    let length = pieces.iter().map(Bytes::len).sum::<usize>();
     let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, std::convert::Infallible>)));
     let mut response = json(body);
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     response
+}
+
+/// What is still to be sent of a page.
+enum Rest {
+    Parts(Receiver<Told>),
+    End(Bytes),
+    Nothing,
+}
+
+fn parts_response(door: &Door, first: Part, rest: Receiver<Told>, caller: &Caller) -> Response {
+    let begun = [head_of(door.log.id(), first.seq, first.floor), first.bytes];
+    let gone = Box::pin(caller.gone());
+    let rest = stream::unfold((Rest::Parts(rest), gone), |(rest, mut gone)| async {
+        let (piece, rest) = match rest {
+            Rest::Nothing => return None,
+            Rest::End(end) => (Ok(end), Rest::Nothing),
+            Rest::Parts(mut parts) => {
+                let told = tokio::select! {
+                    biased;
+                    () = &mut gone => None,
+                    told = parts.recv() => told,
+                };
+                match told {
+                    Some(Ok(Made::Part(part))) => (Ok(part.bytes), Rest::Parts(parts)),
+                    Some(Ok(Made::Page(page))) => (Ok(page.rows.bytes().clone()), Rest::End(end_of(&page))),
+                    Some(Err(error)) => (Err(error), Rest::Nothing),
+                    // An error, since an end in good order would say that the page is whole.
+                    Some(Ok(Made::Nothing)) | None => (Err(Error::Closed), Rest::Nothing),
+                }
+            }
+        };
+        Some((piece, (rest, gone)))
+    });
+    json(Body::from_stream(stream::iter(begun.map(Ok)).chain(rest)))
 }
 
 /// Reads one event.
@@ -219,7 +308,7 @@ async fn event(
     let Path(text) = seq?;
     let seq = number("seq", &text).map_err(|refusal| Problem::query(refusal.into()))?;
     let Some(seq) = Seq::new(seq) else { return Err(Problem::not_found()) };
-    let read = move |conn: &rusqlite::Connection| crate::log::get(conn, seq);
+    let read = move |conn: &Connection| crate::log::range::get(conn, seq);
     let row = door.log.shared().readers.run(Lane::Point, read).await?;
     row.map(|row| json(row.line())).ok_or_else(Problem::not_found)
 }
@@ -265,7 +354,7 @@ async fn histogram(State(door): State<Shared>, caller: Caller, params: Params) -
     caller.needs(READERS)?;
     let asked = asked_activity(params).map_err(|refusal| Problem::query(refusal.into()))?;
     let now_ms = door.log.shared().clock.now_ms();
-    let read = move |conn: &rusqlite::Connection| activity::activity(conn, asked, now_ms);
+    let read = move |conn: &Connection| activity::activity(conn, asked, now_ms);
     let buckets = door.log.shared().readers.run(Lane::Point, read).await.map_err(Problem::query)?;
     Ok(axum::Json(Histogram { buckets }).into_response())
 }

@@ -1,6 +1,7 @@
 //! The HTTP door: an axum router over a log, that nests in a host's app under any prefix.
 
 mod access;
+mod admin;
 mod agents;
 mod append;
 mod approvals;
@@ -8,13 +9,18 @@ mod auth;
 mod body;
 mod caller;
 mod command;
+mod gauges;
+mod herald;
 mod history;
 mod lines;
+mod listener;
 mod messages;
 mod ops;
 mod page;
 mod params;
 mod peers;
+#[cfg(fuzzing)]
+pub(crate) mod probe;
 mod problem;
 mod questions;
 mod rights;
@@ -24,10 +30,11 @@ mod socket;
 mod state;
 mod stream;
 mod tokens;
+mod trace;
 mod transients;
+mod unread;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -45,11 +52,13 @@ use crate::access::credentials::Credentials;
 use crate::desk::Desk;
 use crate::error::Error;
 use crate::log::Log;
+use crate::log::herald::Herald;
 use crate::search::Search;
 
 pub use access::Access;
+pub use listener::Listener;
 pub use problem::Problem;
-pub use serve::serve;
+pub use serve::{serve, serve_on};
 
 /// What every handler shares.
 pub(crate) struct Door {
@@ -63,11 +72,13 @@ pub(crate) struct Door {
     cookie: String,
     /// Ends streams and waits when the server stops.
     stop: CancellationToken,
+    /// Tells the streams of what was committed.
+    herald: Arc<Herald>,
     /// A fold of a past board is costly: one at a time.
     past: Semaphore,
     registry: Registry,
-    gauges: ops::Gauges,
-    requests: AtomicU64,
+    gauges: gauges::Gauges,
+    requests: trace::Ids,
 }
 
 impl Door {
@@ -91,11 +102,13 @@ pub fn router(log: Log, access: Access) -> Router {
 }
 
 pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) -> Router {
-    let (registry, gauges) = ops::registry(&log);
+    let (registry, gauges) = gauges::registry(&log);
     let (desk, search) = (Desk::of(&log), Search::of(&log));
     let cookie = format!("hivelog_{}", log.id());
-    let (past, requests) = (Semaphore::new(1), AtomicU64::new(0));
-    let door = Arc::new(Door { log, desk, search, access, cookie, stop, past, registry, gauges, requests });
+    let (past, requests) = (Semaphore::new(1), trace::Ids::new());
+    let herald = Arc::new(Herald::new());
+    let door =
+        Arc::new(Door { log, desk, search, access, cookie, stop, herald, past, registry, gauges, requests });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
         .route("/", get(page::index))
@@ -120,6 +133,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(ops::router())
         .merge(session::router())
         .merge(tokens::router())
+        .merge(admin::router())
 }
 
 /// The routes in their documented form, for a test that compares them.
@@ -129,35 +143,36 @@ pub fn openapi() -> String {
     ops::document(api).to_pretty_json().unwrap_or_default()
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+// Made once: a text that becomes a header is looked at byte by byte.
+static NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+static NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+static NOTHING: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What holds for every route: who may come in, and that the answer is no page, unless it says that it is one.
 async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> Response {
-    let number = door.requests.fetch_add(1, Ordering::Relaxed);
+    let traced = trace::Traced::begin(&door.requests, &mut request);
     let admitted = auth::admit(&door, &request)
         .and_then(|caller| auth::enter(&door.access, &caller).map(|place| (caller, place)));
     let mut response = match admitted {
         Ok((caller, place)) => {
             request.extensions_mut().insert(caller);
-            // The path alone: a query may hold what somebody takes for a credential.
-            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-            let response = next.run(request).await;
-            tracing::debug!(request = number, %method, ?path, status = response.status().as_u16(), "answered");
-            auth::stay(response, place)
+            auth::stay(next.run(request).await, place)
         }
         Err(problem) => problem.into_response(),
     };
+    if let Some(problem::Kind(kind)) = response.extensions().get() {
+        door.log.shared().metrics.refuse_request(kind);
+    }
     let headers = response.headers_mut();
-    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(headers, header::REFERRER_POLICY, "no-referrer");
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        let nothing = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
-        set(headers, header::CONTENT_SECURITY_POLICY, nothing);
-    }
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        set(headers, header::CACHE_CONTROL, "no-store");
-    }
-    headers.insert(REQUEST_ID, HeaderValue::from(number));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF.clone());
+    headers.insert(header::REFERRER_POLICY, NO_REFERRER.clone());
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| NOTHING.clone());
+    headers.entry(header::CACHE_CONTROL).or_insert_with(|| NO_STORE.clone());
+    traced.end(&mut response);
     response
 }
 
@@ -168,6 +183,8 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 /// A response of JSON bytes.
 fn json(body: impl Into<axum::body::Body>) -> Response {
     let mut response = Response::new(body.into());
-    set(response.headers_mut(), header::CONTENT_TYPE, "application/json");
+    // What every answer gets on its way out: one by one they would have the map grow three times.
+    response.headers_mut().reserve(12);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON.clone());
     response
 }

@@ -1,6 +1,5 @@
 //! What operators and their tools ask: health, metrics, version, the document of the API.
 
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,8 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use serde::Serialize;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
@@ -23,8 +20,8 @@ use crate::access::Role;
 use crate::http::caller::Caller;
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
-use crate::http::{Shared, json};
-use crate::log::Log;
+use crate::http::{Shared, gauges, json};
+use crate::limits::WRITER_SILENCE_MAX;
 use crate::log::feed::look_at_store;
 use crate::store::readers::Lane;
 
@@ -34,32 +31,6 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(readyz))
         .routes(routes!(metrics))
         .routes(routes!(version))
-}
-
-/// Numbers that are read when they are asked for.
-#[derive(Debug, Default)]
-pub(super) struct Gauges {
-    head: Gauge<i64, AtomicI64>,
-    queued: Gauge<i64, AtomicI64>,
-    recent_bytes: Gauge<i64, AtomicI64>,
-    failed: Gauge<i64, AtomicI64>,
-    search: Gauge<i64, AtomicI64>,
-}
-
-pub(super) fn registry(log: &Log) -> (Registry, Gauges) {
-    let mut registry = Registry::with_prefix("hivelog");
-    log.shared().metrics.register(&mut registry);
-    let gauges = Gauges::default();
-    registry.register("head_seq", "The highest committed seq", gauges.head.clone());
-    registry.register("queued_appends", "Appends that wait for the writer", gauges.queued.clone());
-    registry.register("recent_bytes", "Encoded events kept in memory", gauges.recent_bytes.clone());
-    registry.register(
-        "search_seq",
-        "The seq up to which the search index has the log",
-        gauges.search.clone(),
-    );
-    registry.register("failed", "1 when the log takes no more appends", gauges.failed.clone());
-    (registry, gauges)
 }
 
 /// Whether the process lives.
@@ -95,6 +66,10 @@ async fn readyz(State(door): State<Shared>, caller: Caller, _: NoParams) -> Resu
     if let Some(error) = door.log.failure() {
         return Err(unready(error.to_string()));
     }
+    let silence = door.log.silence();
+    if silence > WRITER_SILENCE_MAX {
+        return Err(unready(format!("the writer has taken no turn for {} s", silence.as_secs())));
+    }
     let look = door.log.shared().readers.run(Lane::Point, look_at_store);
     let looked = tokio::time::timeout(Duration::from_secs(2), look).await;
     match looked {
@@ -121,12 +96,7 @@ async fn readyz(State(door): State<Shared>, caller: Caller, _: NoParams) -> Resu
 )]
 async fn metrics(State(door): State<Shared>, caller: Caller, _: NoParams) -> Result<Response, Problem> {
     caller.needs(&[Role::Metrics, Role::Admin])?;
-    let as_gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    door.gauges.head.set(door.log.tail().get());
-    door.gauges.queued.set(as_gauge(door.log.queued()));
-    door.gauges.recent_bytes.set(as_gauge(door.log.shared().recent.bytes()));
-    door.gauges.search.set(door.search.as_ref().map_or(0, |search| search.upto().get()));
-    door.gauges.failed.set(i64::from(door.log.failure().is_some()));
+    gauges::read(&door).await?;
     let mut text = String::new();
     encode(&mut text, &door.registry).map_err(|_| Problem::panicked())?;
     let mut response = text.into_response();

@@ -10,9 +10,10 @@ use rust_embed::RustEmbed;
 
 use crate::http::problem::Problem;
 
-/// The files of the page. A debug build reads them from the source as they are asked for.
+/// The files of the page, as `build.rs` made them. A debug build reads them from the source as they are asked for.
 #[derive(RustEmbed)]
-#[folder = "src/dashboard"]
+#[cfg_attr(debug_assertions, folder = "src/dashboard")]
+#[cfg_attr(not(debug_assertions), folder = "$OUT_DIR/dashboard")]
 struct Files;
 
 const INDEX: &str = "index.html";
@@ -47,6 +48,10 @@ pub(super) async fn file(uri: Uri, request: Request) -> Response {
 }
 
 fn embedded(name: &str, headers: &HeaderMap) -> Option<Response> {
+    // A build that reads the files from disk would follow the dots.
+    if name.split('/').any(|part| part.starts_with('.')) {
+        return None;
+    }
     let file = Files::get(name)?;
     let mut tag = String::from("\"");
     for byte in file.metadata.sha256_hash() {

@@ -18,6 +18,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if !parts.uri.query().is_none_or(is_encoded) {
+            return Err(Problem::query(Refusal::shape("the query is not percent-encoded UTF-8").into()));
+        }
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
         Ok(Self(pairs))
     }
@@ -68,6 +71,25 @@ impl Params {
             None => Ok(()),
         }
     }
+}
+
+/// Whether every `%` of a query begins an escape, and the whole is UTF-8: what is not would be read as
+/// something else than was sent.
+fn is_encoded(query: &str) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = query.bytes();
+    let mut decoded = Vec::with_capacity(query.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        match (bytes.next().and_then(digit), bytes.next().and_then(digit)) {
+            (Some(high), Some(low)) => decoded.push(high << 4 | low),
+            _ => return false,
+        }
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// Reads a whole number without a sign.

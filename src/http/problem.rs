@@ -36,6 +36,10 @@ pub struct Problem {
     retry_after_seconds: Option<u16>,
 }
 
+/// The last word of a problem's type, left on its answer to be counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind(pub(super) &'static str);
+
 /// A status that is written as its number.
 #[derive(Clone, Copy, Debug)]
 struct Status(StatusCode);
@@ -202,6 +206,7 @@ impl From<Error> for Problem {
             Error::Expired => later("urn:hivelog:expired", "the append did not get its turn", 1),
             Error::Busy => later("urn:hivelog:busy", "another process holds the write lock", 1),
             Error::Occupied => later("urn:hivelog:occupied", "another such question is being answered", 1),
+            Error::Pending => later("urn:hivelog:pending", "a reader holds old pages", 5),
             Error::TimedOut => later("urn:hivelog:timed-out", "the answer took too long", 10),
             Error::Closed => later("urn:hivelog:closed", "the log is being closed", 5),
             Error::ReadOnly => {
@@ -226,7 +231,12 @@ impl From<Error> for Problem {
                 "urn:hivelog:poisoned",
                 "the log takes no appends; the outcome of this one is unknown",
             ),
-            Error::Locked { .. } | Error::NotALog(_) | Error::Newer { .. } | Error::Storage(_) => {
+            Error::Locked { .. }
+            | Error::NotALog(_)
+            | Error::Newer { .. }
+            | Error::Exists(_)
+            | Error::Replaced
+            | Error::Storage(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "urn:hivelog:storage", "the storage failed")
             }
         };
@@ -260,6 +270,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status.0;
+        response.extensions_mut().insert(Kind(self.kind.strip_prefix("urn:hivelog:").unwrap_or(self.kind)));
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if self.status.0 == StatusCode::UNAUTHORIZED {

@@ -1,5 +1,7 @@
 //! `GET /api/state`: the board and the seq that it stands at.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -72,16 +74,21 @@ async fn state(
     if let Some(at) = asked(params).map_err(|refusal| Problem::query(refusal.into()))? {
         return past(&door, at).await;
     }
-    let log_id = door.log.id();
-    let readers = &door.log.shared().readers;
-    if let Some(known) = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()) {
-        let version = readers.run(Lane::Point, move |conn| snapshot::version(conn, log_id)).await?;
-        if matches(known, &version) {
-            return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &version));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).map(str::to_owned);
+    let shared = Arc::clone(door.log.shared());
+    let read = move |conn: &rusqlite::Connection| {
+        if let Some(known) = known {
+            let version = snapshot::version(conn, shared.log_id)?;
+            if matches(&known, &version) {
+                return Ok((None, version));
+            }
         }
-    }
-    let (snapshot, version) = readers.run(Lane::Point, move |conn| snapshot::now(conn, log_id)).await?;
-    Ok(tagged(json(snapshot.json()), &version))
+        snapshot::now(conn, shared.log_id, &shared.board).map(|(snapshot, version)| (Some(snapshot), version))
+    };
+    let (snapshot, version) = door.log.shared().readers.run(Lane::Point, read).await?;
+    let answer =
+        snapshot.map_or_else(|| StatusCode::NOT_MODIFIED.into_response(), |snapshot| json(snapshot.json()));
+    Ok(tagged(answer, &version))
 }
 
 async fn past(door: &Shared, seq: Seq) -> Result<Response, Problem> {

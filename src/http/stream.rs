@@ -4,22 +4,23 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::error::{Error, Refusal};
+use crate::error::Refusal;
 use crate::http::caller::{Caller, READERS};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
-use crate::http::{Shared, history};
-use crate::limits::{HEARTBEAT, RETRY_MS};
+use crate::http::{Shared, herald, history};
+use crate::limits::{HEARTBEAT, JOINED_BYTES, RETRY_MS};
 use crate::log::feed::{Feed, ResetReason, Start, Step, look_at_store};
 use crate::query::Filter;
 use crate::row::Segment;
@@ -72,7 +73,9 @@ async fn follow(
     let start = start(&headers, after.as_deref())?;
     let shared = Arc::clone(door.log.shared());
     let begin = shared.readers.run(Lane::Point, look_at_store).await?;
-    let feed = Feed::begin(shared, start, begin);
+    let filter = Arc::new(filter);
+    let feed = Feed::begin(Arc::clone(&shared), start, begin).seated(&door.herald, &filter);
+    herald::keep(&door.herald, &shared);
     let stopped = door.stop.clone().cancelled_owned();
     let gone = caller.gone();
     let frames = Frames::new(feed, filter, async move {
@@ -81,10 +84,7 @@ async fn follow(
             () = gone => {}
         }
     });
-    let body = Body::from_stream(stream::unfold(frames, |mut frames| async {
-        frames.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), frames))
-    }));
-    let mut response = body.into_response();
+    let mut response = Body::from_stream(frames).into_response();
     let headers = response.headers_mut();
     super::set(headers, header::CONTENT_TYPE, "text/event-stream");
     super::set(headers, header::CACHE_CONTROL, "no-store");
@@ -92,7 +92,7 @@ async fn follow(
     Ok(response)
 }
 
-fn start(headers: &HeaderMap, after: Option<&str>) -> Result<Start, Problem> {
+pub(super) fn start(headers: &HeaderMap, after: Option<&str>) -> Result<Start, Problem> {
     let mut ids = headers.get_all(LAST_EVENT_ID).iter();
     let text = match (ids.next(), ids.next()) {
         (None, _) => after,
@@ -113,24 +113,19 @@ fn start(headers: &HeaderMap, after: Option<&str>) -> Result<Start, Problem> {
 /// The frames of one stream, as bytes. It holds no event but those that it is about to give.
 struct Frames {
     feed: Feed,
-    filter: Filter,
+    filter: Arc<Filter>,
     ready: VecDeque<Bytes>,
     // Both live as long as the stream, so that a wake-up costs no new timer and no new registration.
     heartbeat: Pin<Box<Sleep>>,
     /// The server stops, or the credential does not hold any more.
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
-}
-
-/// What ends a wait.
-enum Woken {
-    Step(Result<Step, Error>),
-    Heartbeat,
-    Stop,
+    /// Something was given since it was last asked whether to stop.
+    is_fed: bool,
 }
 
 impl Frames {
-    fn new(feed: Feed, filter: Filter, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+    fn new(feed: Feed, filter: Arc<Filter>, stop: impl Future<Output = ()> + Send + 'static) -> Self {
         let begin = feed.begun();
         let (log_id, head, floor) = (feed.log_id(), begin.head, begin.floor);
         let hello = wire::control_frame(
@@ -147,39 +142,53 @@ impl Frames {
             heartbeat: Box::pin(sleep(HEARTBEAT)),
             stop: Box::pin(stop),
             ended: false,
+            is_fed: false,
         }
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
-            if self.ended {
-                return None;
-            }
-            let woken = tokio::select! {
-                // In this order: a reader that has something to read pays for nothing else.
-                biased;
-                step = self.feed.next() => Woken::Step(step),
-                () = self.heartbeat.as_mut() => Woken::Heartbeat,
-                () = self.stop.as_mut() => Woken::Stop,
-            };
-            match woken {
-                Woken::Step(Ok(Step::Rows(segment, from))) => self.give(&segment, from),
-                Woken::Step(Ok(Step::CaughtUp(seq))) => {
-                    self.control("caught_up", format_args!("{{\"seq\":{seq}}}"));
-                }
-                Woken::Step(Ok(Step::Reset(reason, seq))) => self.reset(reason, seq),
-                Woken::Heartbeat => {
-                    self.heartbeat.as_mut().reset(Instant::now() + HEARTBEAT);
-                    let head = self.feed.head();
-                    self.control("heartbeat", format_args!("{{\"seq\":{head}}}"));
-                }
-                // An error ends the stream: the client comes back and is told by the answer.
-                Woken::Step(Ok(Step::End) | Err(_)) | Woken::Stop => self.ended = true,
-            }
+    /// Whether it has to stop.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.is_fed = false;
+        self.stop.as_mut().poll(cx)
+    }
+
+    fn beat(&mut self) {
+        self.heartbeat.as_mut().reset(Instant::now() + HEARTBEAT);
+        self.feed.catch_up();
+        let head = self.feed.head();
+        self.control("heartbeat", format_args!("{{\"seq\":{head}}}"));
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Rows(segment, from) => self.give(&segment, from),
+            Step::CaughtUp(seq) => self.control("caught_up", format_args!("{{\"seq\":{seq}}}")),
+            Step::Reset(reason, seq, floor) => self.reset(reason, seq, floor),
+            Step::End => self.ended = true,
         }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ended && self.ready.iter().map(Bytes::len).sum::<usize>() < JOINED_BYTES
+    }
+
+    /// What goes out next: small pieces as one, a large one as it lies in the memory that all share.
+    fn take_ready(&mut self) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        let small = |bytes: &Bytes| bytes.len() < JOINED_BYTES;
+        if !small(&first) || !self.ready.front().is_some_and(small) {
+            return Some(first);
+        }
+        let mut joined = Vec::with_capacity(
+            first.len() + self.ready.iter().map(Bytes::len).sum::<usize>().min(JOINED_BYTES),
+        );
+        joined.extend_from_slice(&first);
+        while joined.len() < JOINED_BYTES
+            && let Some(next) = self.ready.pop_front_if(|bytes| small(bytes))
+        {
+            joined.extend_from_slice(&next);
+        }
+        Some(joined.into())
     }
 
     /// Cuts what is wanted out of the shared memory: neighbours stay one piece.
@@ -189,7 +198,7 @@ impl Frames {
             return;
         }
         let mut begin = None;
-        for (index, (kind, agents)) in (from..).zip(segment.words_from(from)) {
+        for (index, (_, kind, agents)) in (from..).zip(segment.rows_from(from)) {
             match (self.filter.wants(kind, agents), begin) {
                 (true, None) => begin = Some(index),
                 (false, Some(first)) => {
@@ -209,14 +218,59 @@ impl Frames {
         self.ready.push_back(frame.into());
     }
 
-    fn reset(&mut self, reason: ResetReason, seq: Seq) {
-        let (log_id, floor, reason) = (self.feed.log_id(), self.feed.begun().floor, reason.as_str());
+    fn reset(&mut self, reason: ResetReason, seq: Seq, floor: Seq) {
+        let (log_id, reason) = (self.feed.log_id(), reason.as_str());
         self.control(
             "reset",
             format_args!(
                 "{{\"reason\":\"{reason}\",\"log_id\":\"{log_id}\",\"seq\":{seq},\"floor\":{floor}}}"
             ),
         );
+    }
+}
+
+impl Stream for Frames {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(bytes) = self.take_ready() {
+                self.is_fed = true;
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            // Who never has to wait for something to read is asked all the same.
+            if self.is_fed && self.poll_stop(cx).is_ready() {
+                self.ended = true;
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match self.feed.poll_next(cx) {
+                Poll::Ready(Ok(step)) => {
+                    self.take(step);
+                    // What is there already goes out with it, in one write.
+                    while self.has_room()
+                        && let Some(step) = self.feed.next_at_hand()
+                    {
+                        self.take(step);
+                    }
+                    continue;
+                }
+                // An error ends the stream: the client comes back and is told by the answer.
+                Poll::Ready(Err(_)) => {
+                    self.ended = true;
+                    continue;
+                }
+                Poll::Pending => {}
+            }
+            if self.heartbeat.as_mut().poll(cx).is_ready() {
+                self.beat();
+            } else if self.poll_stop(cx).is_ready() {
+                self.ended = true;
+            } else {
+                return Poll::Pending;
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::http::caller::Caller;
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::http::session::refuse_key;
+use crate::http::trace::RequestId;
 use crate::store::keys::Key;
 
 const ADMIN: &[Role] = &[Role::Admin];
@@ -61,7 +62,7 @@ struct Tokens {
 )]
 async fn add(
     State(door): State<Shared>,
-    caller: Caller,
+    (caller, id): (Caller, RequestId),
     _: NoParams,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -73,7 +74,7 @@ async fn add(
     let roles: Result<Vec<Role>, String> = wanted.roles.iter().map(|role| role.parse()).collect();
     let roles = roles.map_err(|detail| Refusal::invalid("roles", detail))?;
     let token = door.credentials()?.add(&wanted.name, &roles, wanted.expires_at).await?;
-    tracing::info!(name = wanted.name, roles = ?roles, by = caller.name(), "a token was made");
+    tracing::info!(request = %id, name = wanted.name, roles = ?roles, by = caller.name(), "a token was made");
     Ok((StatusCode::CREATED, axum::Json(Made { token })).into_response())
 }
 
@@ -101,7 +102,7 @@ async fn list(State(door): State<Shared>, caller: Caller, _: NoParams) -> Result
 )]
 async fn revoke(
     State(door): State<Shared>,
-    caller: Caller,
+    (caller, id): (Caller, RequestId),
     name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     _: NoParams,
@@ -111,6 +112,6 @@ async fn revoke(
     let key = idempotency_key(&headers)?;
     let key = key.map(|key| Key::new(caller.actor(), key, "DELETE /api/tokens", &name));
     door.credentials()?.revoke_once(&name, key).await?;
-    tracing::info!(name, by = caller.name(), "a token was taken back");
+    tracing::info!(request = %id, name, by = caller.name(), "a token was taken back");
     Ok(StatusCode::NO_CONTENT)
 }

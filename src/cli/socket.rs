@@ -1,0 +1,196 @@
+//! The unix sockets that a server listens on: made, taken over from the dead, removed.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use listenfd::ListenFd;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::cli::failure::Failure;
+use crate::http::Listener;
+
+/// For whom a socket is where nothing is said: the owner.
+const MODE: u32 = 0o600;
+/// Connections that wait until they are accepted.
+const BACKLOG: i32 = 1_024;
+
+/// A unix socket as it is asked for: `PATH[,agent=NAME][,mode=OCTAL]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SocketSpec {
+    path: PathBuf,
+    agent: Option<String>,
+    mode: u32,
+}
+
+impl FromStr for SocketSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let path = parts.next().filter(|path| !path.is_empty()).ok_or("expected a path")?;
+        let mut spec = Self { path: path.into(), agent: None, mode: MODE };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("agent", name)) if spec.agent.is_none() => spec.agent = Some(name.into()),
+                Some(("mode", digits)) => {
+                    spec.mode = u32::from_str_radix(digits, 8)
+                        .ok()
+                        .filter(|mode| *mode <= 0o777)
+                        .ok_or("mode: expected octal digits, such as 0660")?;
+                }
+                _ => return Err(format!("{part}: expected PATH[,agent=NAME][,mode=OCTAL]")),
+            }
+        }
+        Ok(spec)
+    }
+}
+
+/// A socket that is listened on; its file, where it is ours, is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    listener: UnixListener,
+    agent: Option<String>,
+    file: Option<SocketFile>,
+}
+
+/// What the service manager listens on for this process.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOver {
+    pub(crate) port: Option<TcpListener>,
+    pub(crate) sockets: Vec<Bound>,
+}
+
+/// Takes what the service manager hands over (`LISTEN_FDS`): one port at most, and unix sockets, of which one
+/// named `agent=NAME` stands for that agent. To be called before there are threads: it changes the environment.
+pub(crate) fn handed_over() -> Result<HandedOver, Failure> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut given = ListenFd::from_env();
+    let mut taken = HandedOver::default();
+    for index in 0..given.len() {
+        let agent = names.next().unwrap_or_default().strip_prefix("agent=");
+        if let Ok(Some(listener)) = given.take_unix_listener(index) {
+            listener.set_nonblocking(true)?;
+            taken.sockets.push(Bound { listener, agent: agent.map(Into::into), file: None });
+        } else if let Ok(Some(port)) = given.take_tcp_listener(index)
+            && agent.is_none()
+            && taken.port.is_none()
+        {
+            port.set_nonblocking(true)?;
+            taken.port = Some(port);
+        } else {
+            let what =
+                "the service manager may hand over one port and unix sockets, of which some are agents'";
+            return Err(Failure::usage(format!("LISTEN_FDS: descriptor {index}: {what}")));
+        }
+    }
+    Ok(taken)
+}
+
+/// The file of a socket of this process.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Another process may have put its own there meanwhile.
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _gone = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl SocketSpec {
+    /// Takes the path; what connects waits until the log is open. A socket whose server is dead is replaced.
+    pub(crate) fn bind(&self) -> Result<Bound, Failure> {
+        let failed =
+            |error: io::Error| Failure::failed(format!("cannot listen on {}: {error}", self.path.display()));
+        // Two servers that find the same dead socket must not both take its place. The lock is on the folder,
+        // so that no file of it is left.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+        folder.lock().map_err(failed)?;
+        clear(&self.path).map_err(failed)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+        // The file gets the mode of its socket: there is no moment at which anybody else may connect.
+        let socket = File::from(OwnedFd::from(socket));
+        socket.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
+        let socket = Socket::from(OwnedFd::from(socket));
+        socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
+        let file = SocketFile { path: self.path.clone(), inode: inode(&self.path).map_err(failed)? };
+        std::fs::set_permissions(&self.path, Permissions::from_mode(self.mode)).map_err(failed)?;
+        socket.listen(BACKLOG).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        Ok(Bound { listener: OwnedFd::from(socket).into(), agent: self.agent.clone(), file: Some(file) })
+    }
+}
+
+impl Bound {
+    /// The listener, and the file that has to be kept as long as it listens.
+    pub(crate) fn listen(self) -> Result<(Listener, Option<SocketFile>), Failure> {
+        Ok((listener(self.listener, self.agent.as_deref())?, self.file))
+    }
+}
+
+/// What serves a socket: everybody with a credential, or one agent.
+fn listener(socket: UnixListener, agent: Option<&str>) -> Result<Listener, Failure> {
+    let listener = Listener::from(tokio::net::UnixListener::from_std(socket)?);
+    match agent {
+        Some(name) => {
+            listener.for_agent(name).map_err(|refusal| Failure::usage(format!("--socket: {refusal}")))
+        }
+        None => Ok(listener),
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = path.symlink_metadata()?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// Removes a socket that nobody listens on.
+fn clear(path: &Path) -> io::Result<()> {
+    let found = match path.symlink_metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::other("something that is no socket is there"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::other("a server listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        // Full, or not ours: somebody is there.
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_said_in_one_word() {
+        let spec = |path: &str, agent: Option<&str>, mode| {
+            Ok(SocketSpec { path: path.into(), agent: agent.map(Into::into), mode })
+        };
+        assert_eq!("/run/a.sock".parse(), spec("/run/a.sock", None, 0o600));
+        assert_eq!("a,agent=alice".parse(), spec("a", Some("alice"), 0o600));
+        assert_eq!("a,mode=0660,agent=x".parse(), spec("a", Some("x"), 0o660));
+        for bad in
+            ["", ",agent=a", "a,agent", "a,b", "a,agent=x,agent=y", "a,mode=9", "a,mode=1777", "a,mode="]
+        {
+            assert!(bad.parse::<SocketSpec>().is_err(), "{bad}");
+        }
+    }
+}
