@@ -26,8 +26,7 @@ function events(count) {
 
 export class Activity extends HTMLElement {
   #leaving = new AbortController();
-  /** @type {Page | null} */
-  #page = null;
+  #page = /** @type {Page} */ (/** @type {unknown} */ (null));
   /** What is looked at; null is without end on that side. @type {{since: number | null, until: number | null}} */
   #view = { since: null, until: null };
   /** @type {Bucket[]} */
@@ -42,6 +41,7 @@ export class Activity extends HTMLElement {
   /** What is pointed at, or else a summary. */
   #words = element("p", "activity-words muted");
   #readout = "";
+  #problem = "";
   #in = button("quiet", "Zoom in");
   #out = button("quiet", "Zoom out");
   #clear = button("quiet", "All times");
@@ -85,7 +85,9 @@ export class Activity extends HTMLElement {
     );
     page.listen("state", () => this.#stale(), signal);
     page.listen("event", ({ event }) => this.#take(event), signal);
-    page.listen("status", () => this.#note(), signal);
+    // What could not be read while the server was away can be now.
+    const look = () => (this.#problem !== "" && page.status.state === "live" ? this.#stale() : this.#note());
+    page.listen("status", look, signal);
     page.listen("session", () => this.#stale(), signal);
     onAddress(page, () => this.#note(), signal);
     const timer = setInterval(() => this.#tick(), 1000);
@@ -110,7 +112,7 @@ export class Activity extends HTMLElement {
   }
 
   #tick() {
-    if (document.hidden || !this.#page?.board || this.#is_fetching) return;
+    if (document.hidden || !this.#page.board || this.#is_fetching || this.bars?.is_dragging) return;
     const age = performance.now() - this.#fetched_at;
     const is_open = this.#view.until === null;
     if (this.#is_stale ? age > REFETCH_MS : is_open && age > IDLE_REFETCH_MS) void this.#fetch();
@@ -119,7 +121,7 @@ export class Activity extends HTMLElement {
   async #fetch() {
     const page = this.#page;
     const width = this.bars?.width ?? 0;
-    if (!page || width === 0) return;
+    if (width === 0) return;
     this.#is_fetching = true;
     this.#is_stale = false;
     this.#fetched_at = performance.now();
@@ -133,15 +135,20 @@ export class Activity extends HTMLElement {
     try {
       const { signal } = this.#leaving;
       const answer = await get(page, "api/activity", params, { signal });
+      // What is being chosen stays under the pointer; it is read again afterwards.
+      if (this.bars?.is_dragging) {
+        this.#is_stale = true;
+        return;
+      }
       this.#buckets = answer.buckets;
       const last = this.#buckets.at(-1);
       this.#counted = last ? last.first_seq + last.count - 1 : 0;
       this.#end_ms = until ?? this.#edge();
-      this.#complain("");
+      this.#problem = "";
     } catch (error) {
       if (this.#leaving.signal.aborted) return;
       this.#is_stale = true;
-      this.#complain(error instanceof Problem ? error.message : "the activity cannot be read");
+      this.#problem = error instanceof Problem ? error.message : "the activity cannot be read";
     } finally {
       this.#is_fetching = false;
     }
@@ -154,13 +161,6 @@ export class Activity extends HTMLElement {
     if (!first || !last) return 0;
     const steps = this.#buckets.length - 1;
     return steps > 0 ? last.from_ms + (last.from_ms - first.from_ms) / steps : last.from_ms + 1;
-  }
-
-  #problem = "";
-
-  /** @param {string} text */
-  #complain(text) {
-    this.#problem = text;
   }
 
   /** @param {{seq: number, recorded_at_ms: number}} event */
@@ -202,7 +202,7 @@ export class Activity extends HTMLElement {
   /** Beyond the first event there is nothing to see. */
   async #widen() {
     const page = this.#page;
-    if (!page || this.#view.since === null) return;
+    if (this.#view.since === null) return;
     try {
       const { buckets } = await get(page, "api/activity", { buckets: 1 }, { signal: this.#leaving.signal });
       if (buckets[0] && this.#view.since !== null && this.#view.since <= buckets[0].from_ms) {
@@ -221,7 +221,7 @@ export class Activity extends HTMLElement {
   #select(first, last) {
     const page = this.#page;
     const from = this.#buckets[first]?.from_ms;
-    if (!page || from === undefined) return;
+    if (from === undefined) return;
     const next = this.#buckets[last + 1]?.from_ms;
     // The last bucket of an open view goes on: what comes belongs to it.
     const until = next ?? this.#view.until;
@@ -230,7 +230,7 @@ export class Activity extends HTMLElement {
   }
 
   #unselect() {
-    if (this.#page) go(this.#page, { since: null, until: null });
+    go(this.#page, { since: null, until: null });
   }
 
   /**
@@ -278,10 +278,9 @@ export class Activity extends HTMLElement {
     const [first] = this.#buckets;
     if (!first) return "";
     const total = this.#buckets.reduce((sum, bucket) => sum + bucket.count, 0);
-    const state = this.#page?.status.state;
+    const state = this.#page.status.state;
     const is_now = this.#view.until === null && (state === "live" || state === "catching_up");
-    const to =
-      this.#view.until === null ? (is_now ? "now" : "when this page was last live") : absolute(this.#end_ms);
+    const to = this.#view.until === null ? (is_now ? "now" : "the last that came") : absolute(this.#end_ms);
     return `${events(total)} from ${absolute(first.from_ms)} to ${to}.`;
   }
 }

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { button, element } from "./card.js";
 import { drawer } from "./draw.js";
+import { isName, names } from "./kinds/index.js";
 import { openRows } from "./open.js";
 import { name } from "./text.js";
 import { ago, lasting, setMoment } from "./time.js";
@@ -15,21 +16,6 @@ import { ago, lasting, setMoment } from "./time.js";
  * @property {number} message_ms
  */
 
-/** What the server takes as a name; anything else in a custom event is none. */
-const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
-/** @type {Map<string, string[]>} */
-const MEMBERS = new Map([
-  ["sent", ["from", "to"]],
-  ["delivered", ["from", "to"]],
-  ["approval_added", ["agent"]],
-  ["approval_resolved", ["agent", "by"]],
-  ["question_added", ["asker"]],
-  ["question_resolved", ["answerer"]],
-  ["transient_set", ["name"]],
-  ["transient_cleared", ["name"]],
-]);
-/** What a custom event says of who it is about. */
-const CUSTOM = ["agent"];
 const WATCHDOG = "ttl-watchdog";
 const ORDER = new Intl.Collator("en", { numeric: true });
 const SHOWN_STEP = 200;
@@ -118,7 +104,7 @@ class Agents extends HTMLElement {
   set page(page) {
     const { signal } = this.#ended;
     this.#page = page;
-    this.#redraw = drawer(() => this.#draw(page), signal, DRAW_MS);
+    this.#redraw = drawer(() => this.#draw(), signal, DRAW_MS);
     this.#reorder = drawer(
       () => {
         this.#is_order_new = true;
@@ -211,9 +197,7 @@ class Agents extends HTMLElement {
   #take(event, changed) {
     if (changed) this.#is_board_new = true;
     const is_message = event.kind === "sent" || event.kind === "delivered";
-    for (const member of MEMBERS.get(event.kind) ?? CUSTOM) {
-      this.#seen(event[member], event.recorded_at_ms, is_message);
-    }
+    for (const who of names(event)) this.#seen(who, event.recorded_at_ms, is_message);
     this.#redraw();
   }
 
@@ -223,10 +207,9 @@ class Agents extends HTMLElement {
    * @param {boolean} is_message
    */
   #seen(who, at_ms, is_message) {
-    if (typeof who !== "string" || who === WATCHDOG) return;
+    if (!isName(who) || who === WATCHDOG) return;
     let agent = this.#agents.get(who);
     if (!agent) {
-      if (!NAME.test(who)) return;
       agent = { name: who, last_ms: 0, message_ms: 0 };
       this.#agents.set(who, agent);
       this.#is_order_new = true;
@@ -251,8 +234,7 @@ class Agents extends HTMLElement {
     for (const who of [...changed, ...this.#open.keys(), ...this.#transients.keys()]) this.#dirty.add(who);
   }
 
-  /** @param {Page} _page */
-  #draw(_page) {
+  #draw() {
     this.#countBoard();
     if (this.#is_order_new) this.#order();
     else if (this.#by !== "name" && this.#dirty.size > 0 && !this.#body.matches(":hover")) this.#reorder();

@@ -4,6 +4,8 @@
 
 /** How long a write may take before its outcome is unknown. */
 const WRITE_MS = 20_000;
+/** How long a read may take: a past board of a long log takes seconds. */
+const READ_MS = 60_000;
 
 /** What the server refused, or why it could not be asked. */
 export class Problem extends Error {
@@ -20,6 +22,11 @@ export class Problem extends Error {
     this.detail = typeof body.detail === "string" ? body.detail : null;
     /** The event that won, where somebody else was first. */
     this.winner = /** @type {import("./client.js").LogEvent | undefined} */ (body.winner);
+  }
+
+  /** Why, in one line. */
+  get words() {
+    return this.detail ? `${this.title}: ${this.detail}` : this.title;
   }
 
   /** Whether a write may have been stored all the same. */
@@ -118,19 +125,26 @@ export async function get(page, path, params, options = {}) {
 }
 
 /**
- * The answer as it came, for those who show it.
+ * The answer as it came, for those who show it. What is asked when the line is lost is asked once more by another one.
  * @param {Page} page
  * @param {string} path
  * @param {Record<string, unknown> | URLSearchParams} [params]
  * @param {{signal?: AbortSignal, accept?: string}} [options]
  */
 export async function getText(page, path, params, { signal, accept = "application/json" } = {}) {
-  const response = await call(page, url(page, path, params), { signal, headers: { accept } });
-  try {
-    return { text: await response.text(), response };
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Problem(0, { title: "the answer broke off" });
+  const target = url(page, path, params);
+  const ends = [AbortSignal.timeout(READ_MS), ...(signal ? [signal] : [])];
+  for (;;) {
+    const { line } = page;
+    const either = AbortSignal.any([line, ...ends]);
+    try {
+      const response = await call(page, target, { signal: either, headers: { accept } });
+      return { text: await response.text(), response };
+    } catch (error) {
+      if (line.aborted && !ends.some(({ aborted }) => aborted)) continue;
+      if (signal?.aborted || error instanceof Problem) throw error;
+      throw new Problem(0, { title: "the answer broke off" });
+    }
   }
 }
 

@@ -15,8 +15,8 @@ const PRESSED_MS = 180;
 /** @type {Map<unknown, [Outcome["tone"], string]>} */
 const WORDS = new Map([
   ["approved", ["ok", "Approved"]],
-  ["denied", ["no", "Denied"]],
-  ["failed", ["bad", "Failed to go through"]],
+  ["denied", ["danger", "Denied"]],
+  ["failed", ["danger", "Failed to go through"]],
 ]);
 
 /**
@@ -25,7 +25,7 @@ const WORDS = new Map([
  * @returns {Outcome}
  */
 export function approvalOutcome(row) {
-  const [tone, word] = WORDS.get(row.status) ?? ["off", String(row.status)];
+  const [tone, word] = WORDS.get(row.status) ?? ["muted", String(row.status)];
   return { tone, word, by: row.by, text: row.note, at_ms: ms(row.resolved_at) };
 }
 

@@ -11,6 +11,22 @@ const PLOT_HEIGHT = 56;
 const AXIS_HEIGHT = 18;
 const TOP = 14;
 const TICK_PX = 110;
+/** A bar so many times as high as nine tenths of the others is cut, or it would leave them nothing. */
+const SPIKE = 4;
+const CUT_PX = 8;
+
+/**
+ * How high the plot reaches, in events.
+ * @param {Bucket[]} buckets
+ */
+function topOf(buckets) {
+  const counts = buckets.map(({ count }) => count).filter((count) => count > 0);
+  const sorted = counts.sort((one, other) => one - other);
+  const most = sorted.at(-1) ?? 0;
+  const usual = sorted[Math.floor(sorted.length * 0.9)] ?? most;
+  return { most, top: most > SPIKE * usual ? 2 * usual : most };
+}
+
 /**
  * @param {string} tag
  * @param {Record<string, string | number>} attributes
@@ -34,7 +50,8 @@ export class Bars {
   #cursor = null;
   /** @type {number | null} */
   #anchor = null;
-  #is_dragging = false;
+  /** Whether buckets are being chosen: others put in their place would change the choice. */
+  is_dragging = false;
 
   /**
    * @param {{read: (first: number | null, last: number) => string, select: (first: number, last: number) => void,
@@ -53,7 +70,7 @@ export class Bars {
     plot.setAttribute("aria-orientation", "horizontal");
     plot.append(this.#svg);
     plot.addEventListener("pointermove", (event) => this.#moved(event), { signal });
-    plot.addEventListener("pointerleave", () => !this.#is_dragging && this.#point(null), { signal });
+    plot.addEventListener("pointerleave", () => !this.is_dragging && this.#point(null), { signal });
     plot.addEventListener("pointerdown", (event) => this.#down(event), { signal });
     plot.addEventListener("pointerup", (event) => this.#up(event), { signal });
     plot.addEventListener("pointercancel", () => this.#drop(), { signal });
@@ -108,18 +125,22 @@ export class Bars {
     this.#svg.setAttribute("width", String(width));
     this.#svg.setAttribute("height", String(height));
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const most = this.#buckets.reduce((max, bucket) => Math.max(max, bucket.count), 0);
+    const { most, top } = topOf(this.#buckets);
     const parts = [...this.#band()];
     this.#buckets.forEach((bucket, index) => {
       if (bucket.count <= 0) return;
       const x = this.#x(index);
       const wide = Math.max(1, this.#x(index + 1) - x - 1);
-      const high = Math.max(2, Math.round((bucket.count / most) * PLOT_HEIGHT));
+      const high = Math.max(2, Math.round((Math.min(bucket.count, top) / top) * PLOT_HEIGHT));
       const state = this.#isIn(index) ? "" : " outside";
       parts.push(svg("rect", { class: `bar${state}`, x, y: base - high, width: wide, height: high }));
+      if (bucket.count > top)
+        parts.push(svg("rect", { class: "cut", x, y: base - high + CUT_PX, width: wide, height: 3 }));
     });
     parts.push(svg("rect", { class: "axis", x: 0, y: base, width, height: 1 }));
-    if (most > 0) parts.push(this.#text(2, TOP - 3, `${most.toLocaleString()} at most`, "start"));
+    const words = `${most.toLocaleString()} at most`;
+    const cut = `; a bar with a gap is cut at ${top.toLocaleString()}`;
+    if (most > 0) parts.push(this.#text(2, TOP - 3, most > top ? words + cut : words, "start"));
     parts.push(...this.#axis(base), ...this.#cursorMark(base));
     this.#svg.replaceChildren(...parts);
   }
@@ -232,20 +253,20 @@ export class Bars {
   #down(event) {
     if (event.button !== 0 || this.#buckets.length === 0) return;
     this.element.setPointerCapture(event.pointerId);
-    this.#is_dragging = true;
+    this.is_dragging = true;
     this.#anchor = Math.max(0, Math.min(this.#buckets.length - 1, this.#at(event)));
     this.#point(this.#anchor);
   }
 
   /** @param {PointerEvent} event */
   #up(event) {
-    if (!this.#is_dragging) return;
+    if (!this.is_dragging) return;
     this.#point(this.#at(event));
     this.#choose();
   }
 
   #choose() {
-    this.#is_dragging = false;
+    this.is_dragging = false;
     if (this.#cursor === null) return;
     const { first, last } = this.#chosen(this.#cursor);
     this.#anchor = null;
@@ -254,7 +275,7 @@ export class Bars {
   }
 
   #drop() {
-    this.#is_dragging = false;
+    this.is_dragging = false;
     this.#anchor = null;
     this.#point(null);
   }

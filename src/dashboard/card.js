@@ -11,7 +11,7 @@ const TALL = 0.5;
 /** @typedef {Record<string, unknown>} Row */
 /**
  * @typedef {object} Outcome
- * @property {"ok" | "no" | "bad" | "off"} tone
+ * @property {"ok" | "danger" | "muted"} tone
  * @property {string} word
  * @property {unknown} by
  * @property {unknown} text
@@ -66,7 +66,7 @@ export function ms(seconds) {
  * @param {Outcome} outcome
  */
 export function outcomeLine(outcome) {
-  const line = element("span", `outcome ${outcome.tone}`, element("strong", "", outcome.word));
+  const line = element("span", "outcome", element("strong", outcome.tone, outcome.word));
   if (typeof outcome.by === "string") line.append(" by ", name(outcome.by));
   if (outcome.at_ms !== null) line.append(" ", ago(outcome.at_ms));
   if (typeof outcome.text === "string" && outcome.text !== "") {
@@ -162,7 +162,7 @@ export class Card extends HTMLElement {
    * @returns {Outcome}
    */
   outcome(_row) {
-    return { tone: "off", word: "Closed", by: null, text: null, at_ms: null };
+    return { tone: "muted", word: "Closed", by: null, text: null, at_ms: null };
   }
 
   #head() {
@@ -176,20 +176,30 @@ export class Card extends HTMLElement {
   }
 
   /**
-   * Shows what became of it, in place of the buttons and in the same room.
+   * Shows what became of it, in place of the buttons.
    * @param {Row} row
    * @param {"answer" | "whole"} source
    */
   settle(row, source) {
     const outcome = this.outcome(row);
     const had_focus = this.#foot.contains(document.activeElement);
-    if (!this.is_settled) this.#foot.style.setProperty("min-height", `${this.#foot.offsetHeight}px`);
-    if (!this.is_settled) this.settled_at = performance.now();
+    if (!this.is_settled) {
+      // Until it becomes a line it keeps its height.
+      this.style.setProperty("min-height", `${this.getBoundingClientRect().height}px`);
+      this.settled_at = performance.now();
+    }
     this.is_settled = source;
     this.classList.add("settled");
     const line = element("p", "settled-line", outcomeLine(outcome));
     if (this.#is_mine) line.append(mine());
     this.#foot.replaceChildren(line);
+    if (had_focus) this.focus({ preventScroll: true });
+  }
+
+  /** Becomes a line. */
+  compact() {
+    const had_focus = this.contains(document.activeElement);
+    this.classList.add("compact");
     if (had_focus) this.focus({ preventScroll: true });
   }
 
@@ -239,8 +249,7 @@ function explain(error) {
   if (error.type === "urn:hivelog:session") {
     return "Nothing was decided: this browser can only read. Sign out and in again.";
   }
-  const why = error.detail ? `${error.title}: ${error.detail}` : error.title;
   if (error.isUnknown)
-    return `It is not known whether this was stored (${why}). Doing the same again is safe.`;
-  return `Nothing was decided: ${why}`;
+    return `It is not known whether this was stored (${error.words}). Doing the same again is safe.`;
+  return `Nothing was decided: ${error.words}`;
 }

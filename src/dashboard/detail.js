@@ -143,14 +143,29 @@ export class Detail {
    */
   async show(seq, line) {
     if (seq === this.seq) return;
-    this.#reading.abort();
-    this.#reading = new AbortController();
-    const { signal } = this.#reading;
     this.seq = seq;
     this.say("");
     this.#title.replaceChildren(`Event #${seq}`);
     this.#appear();
+    this.#reading.abort();
     if (line !== null) return this.#draw(line);
+    await this.#read(seq);
+  }
+
+  /**
+   * Its text is another one now: if it is the one that is shown, it is read anew.
+   * @param {number} seq
+   */
+  again(seq) {
+    if (seq === this.seq) void this.#read(seq);
+  }
+
+  /** @param {number} seq */
+  async #read(seq) {
+    this.#reading.abort();
+    this.#reading = new AbortController();
+    const { signal } = this.#reading;
+    this.#line = "";
     this.#content.replaceChildren(element("p", "muted", "Loading\u2026"));
     try {
       const { text } = await getText(this.page, `api/history/${seq}`, {}, { signal });

@@ -21,6 +21,7 @@
  * @property {"added" | "deleted" | "renamed" | "binary" | "changed"} status
  * @property {Hunk[]} hunks
  * @property {string} note the lines that are no change: modes, index, what could not be read
+ * @property {boolean} has_note whether there is such a line, be it an empty one
  * @property {number} added
  * @property {number} removed
  */
@@ -42,7 +43,16 @@ class Reader {
 
   startFile() {
     /** @type {File} */
-    const file = { old: "", new: "", status: "changed", hunks: [], note: "", added: 0, removed: 0 };
+    const file = {
+      old: "",
+      new: "",
+      status: "changed",
+      hunks: [],
+      note: "",
+      has_note: false,
+      added: 0,
+      removed: 0,
+    };
     this.file = file;
     this.hunk = null;
     this.left_old = 0;
@@ -54,7 +64,8 @@ class Reader {
   /** @param {string} line */
   note(line) {
     const file = this.file ?? this.startFile();
-    file.note += file.note === "" ? line : `\n${line}`;
+    file.note += file.has_note ? `\n${line}` : line;
+    file.has_note = true;
   }
 
   /**
@@ -182,7 +193,9 @@ class Reader {
  * @param {string} prefix
  */
 function path(text, prefix) {
-  const bare = text.replace(/\t.*$/, "").replace(/\r$/, "");
+  // Not by an expression: one that looks for the end from each tab takes minutes for a line of them.
+  const tab = text.indexOf("\t");
+  const bare = (tab < 0 ? text : text.slice(0, tab)).replace(/\r$/, "");
   return bare.startsWith(prefix) ? bare.slice(prefix.length) : bare;
 }
 

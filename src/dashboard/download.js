@@ -21,8 +21,7 @@ function size(bytes) {
  * @param {unknown} error
  */
 export function words(error) {
-  if (!(error instanceof Problem)) return error instanceof Error ? error.message : "it failed";
-  return error.detail ? `${error.title}: ${error.detail}` : error.title;
+  return error instanceof Problem ? error.words : error instanceof Error ? error.message : "it failed";
 }
 
 /** @param {unknown} error */

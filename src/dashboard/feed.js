@@ -17,8 +17,13 @@ import { clock } from "./time.js";
 
 export class Feed extends HTMLElement {
   #leaving = new AbortController();
-  /** @type {Page | null} */
-  #page = null;
+  // All of these are made when the page is given.
+  #page = /** @type {Page} */ (/** @type {unknown} */ (null));
+  filters = /** @type {FilterBar} */ (/** @type {unknown} */ (null));
+  loaded = /** @type {Loaded} */ (/** @type {unknown} */ (null));
+  rows = /** @type {Rows} */ (/** @type {unknown} */ (null));
+  detail = /** @type {Detail} */ (/** @type {unknown} */ (null));
+  saver = /** @type {Saver} */ (/** @type {unknown} */ (null));
   #key = "";
   /** Somebody pressed pause: then reaching the end does not follow again. */
   #is_paused = false;
@@ -41,7 +46,7 @@ export class Feed extends HTMLElement {
     this.loaded = loaded;
     this.saver = new Saver(page, () => loaded.filters.params(), this.#draw, signal);
     const told = {
-      open: (/** @type {number} */ seq) => go(page, { event: String(seq) }, { push: this.detail?.seq === 0 }),
+      open: (/** @type {number} */ seq) => go(page, { event: String(seq) }, { push: this.detail.seq === 0 }),
       draw: this.#draw,
       left: () => this.#draw(),
       ended: () => this.#ended(),
@@ -69,7 +74,6 @@ export class Feed extends HTMLElement {
   /** @param {AbortSignal} signal */
   #build(signal) {
     const { rows, detail, filters, saver } = this;
-    if (!rows || !detail || !filters || !saver) return;
     this.#state.setAttribute("role", "status");
     const bar = element(
       "div",
@@ -91,7 +95,7 @@ export class Feed extends HTMLElement {
     rows.element.addEventListener(
       "keydown",
       (event) => {
-        if (event.key === "Escape" && detail.seq !== 0) go(/** @type {Page} */ (this.#page), { event: null });
+        if (event.key === "Escape" && detail.seq !== 0) go(this.#page, { event: null });
       },
       { signal },
     );
@@ -106,6 +110,7 @@ export class Feed extends HTMLElement {
     page.listen("event", ({ event, line }) => this.#take(event, line), signal);
     page.listen("status", ({ state }) => (state === "live" ? this.#again() : this.#draw()), signal);
     page.listen("session", () => this.#again(), signal);
+    page.listen("redacted", ({ seq }) => this.#redacted(seq), signal);
     onAddress(page, () => this.#addressed(), signal);
     if (page.board) this.#begin(page.board.seq);
     this.#addressed();
@@ -114,7 +119,7 @@ export class Feed extends HTMLElement {
 
   /** @param {number} seq the snapshot that the newest events are pinned to */
   #begin(seq) {
-    this.loaded?.goesOnFrom(seq);
+    this.loaded.goesOnFrom(seq);
     this.#key = Filters.ofAddress().key;
     this.#restart();
   }
@@ -122,7 +127,6 @@ export class Feed extends HTMLElement {
   /** Reads the newest of what is asked for now. */
   #restart() {
     const { loaded, rows } = this;
-    if (!loaded || !rows) return;
     rows.clear();
     rows.follows = !this.#is_paused;
     void loaded.ask(Filters.ofAddress());
@@ -130,7 +134,7 @@ export class Feed extends HTMLElement {
 
   /** What could not be read is tried once more. */
   #again() {
-    if (this.loaded) this.loaded.problem = null;
+    this.loaded.problem = null;
     this.#draw();
   }
 
@@ -140,16 +144,22 @@ export class Feed extends HTMLElement {
    */
   #take(event, line) {
     const { loaded, rows } = this;
-    if (!loaded || !rows) return;
-    this.filters?.saw(event.kind);
+    this.filters.saw(event.kind);
     if (!loaded.take(event, line)) return;
     if (!rows.follows) loaded.news += 1;
     this.#draw();
   }
 
+  /** @param {number} seq */
+  #redacted(seq) {
+    this.loaded.clean();
+    this.rows.forget(seq);
+    this.detail.again(seq);
+    this.#draw();
+  }
+
   #addressed() {
     const { loaded, detail, rows } = this;
-    if (!loaded || !detail || !rows) return;
     const { key } = Filters.ofAddress();
     if (key !== this.#key && loaded.isKnown) {
       this.#key = key;
@@ -166,7 +176,7 @@ export class Feed extends HTMLElement {
 
   #closeDetail() {
     const { detail, rows, loaded } = this;
-    if (!detail || !rows || !loaded || detail.seq === 0) return;
+    if (detail.seq === 0) return;
     const { seq } = detail;
     detail.hide();
     rows.mark(0);
@@ -183,7 +193,6 @@ export class Feed extends HTMLElement {
   async #step(by) {
     const { loaded, detail, rows } = this;
     const page = this.#page;
-    if (!loaded || !detail || !rows || !page) return;
     const { seq } = detail;
     const index = rows.indexOf(seq);
     const is_here = loaded.rows[index]?.seq === seq;
@@ -210,7 +219,6 @@ export class Feed extends HTMLElement {
   async #reveal(seq) {
     const { loaded, rows, detail } = this;
     const page = this.#page;
-    if (!loaded || !rows || !page) return;
     if (!loaded.filters.isEmpty && loaded.rows[rows.indexOf(seq)]?.seq !== seq) {
       go(page, { kind: null, agent: null, q: null, since: null, until: null });
     }
@@ -218,12 +226,11 @@ export class Feed extends HTMLElement {
     if (loaded.rows[rows.indexOf(seq)]?.seq !== seq) await loaded.around(seq);
     rows.reveal(rows.indexOf(seq), "center");
     if (!matchMedia("(min-width: 1100px)").matches) go(page, { event: null });
-    rows.mark(detail?.seq ?? 0);
+    rows.mark(detail.seq);
   }
 
   #toggle() {
     const { rows } = this;
-    if (!rows) return;
     if (!rows.follows) return this.#toEnd();
     rows.follows = false;
     this.#is_paused = true;
@@ -232,7 +239,6 @@ export class Feed extends HTMLElement {
 
   #toEnd() {
     const { loaded, rows } = this;
-    if (!loaded || !rows) return;
     this.#is_paused = false;
     rows.follows = true;
     loaded.news = 0;
@@ -246,7 +252,6 @@ export class Feed extends HTMLElement {
 
   #toStart() {
     const { loaded, rows } = this;
-    if (!loaded || !rows) return;
     rows.follows = false;
     rows.clear();
     if (!loaded.is_start) void loaded.oldest();
@@ -257,15 +262,13 @@ export class Feed extends HTMLElement {
   /** The reader scrolled to the end of all there is. */
   #ended() {
     const { loaded, rows } = this;
-    if (!loaded || !rows) return;
     loaded.news = 0;
     if (!this.#is_paused) rows.follows = true;
   }
 
   #drawn() {
     const { loaded, rows } = this;
-    const page = this.#page;
-    if (!loaded || !rows || !page || !this.isConnected) return;
+    if (!this.isConnected) return;
     rows.draw();
     const is_following = rows.follows;
     this.#follow.textContent = is_following ? "Pause" : "Follow";
@@ -275,18 +278,18 @@ export class Feed extends HTMLElement {
     this.#news.hidden = is_following || loaded.news === 0;
     this.#news.textContent = `\u2193 ${loaded.news.toLocaleString()} new`;
     rows.edge(...this.#edge());
-    const state = this.saver?.said || this.#stateWords(is_following);
+    const state = this.saver.said || this.#stateWords(is_following);
     if (this.#state.textContent !== state) this.#state.textContent = state;
   }
 
   /** @param {boolean} is_following */
   #stateWords(is_following) {
-    const { state, head } = /** @type {Page} */ (this.#page).status;
+    const { state, head } = this.#page.status;
     if (state === "signed_out") return "Signed out: nothing new is shown.";
     if (state !== "live" && state !== "catching_up")
       return `Not live: events up to #${head.toLocaleString()} at most.`;
     if (state === "catching_up") return "Catching up\u2026";
-    const until = this.loaded?.filters.until_ms ?? null;
+    const until = this.loaded.filters.until_ms ?? null;
     if (until !== null && until <= Date.now()) return `Up to ${clock(until)}`;
     if (is_following) return "Live";
     return this.#is_paused ? "Paused" : "Scrolled back";
@@ -294,7 +297,6 @@ export class Feed extends HTMLElement {
 
   #edge() {
     const { loaded } = this;
-    if (!loaded) return [""];
     if (loaded.problem) {
       const again = button("quiet", "Try again");
       again.addEventListener("click", () => this.#again());
@@ -306,8 +308,7 @@ export class Feed extends HTMLElement {
     }
     if (loaded.rows.length > 0)
       return [loaded.filters.isEmpty ? "The log begins here." : "There are no older ones."];
-    if (!loaded.isKnown && this.#page?.status.state === "signed_out")
-      return ["Sign in to see what happened."];
+    if (!loaded.isKnown && this.#page.status.state === "signed_out") return ["Sign in to see what happened."];
     if (loaded.is_reading_newer || !loaded.isKnown) return ["Reading\u2026"];
     return [loaded.filters.isEmpty ? "Nothing has happened yet." : "No event is like that."];
   }

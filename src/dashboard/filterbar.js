@@ -3,8 +3,8 @@
 import { asked, go, onAddress } from "./address.js";
 import { get } from "./api.js";
 import { button, element } from "./card.js";
-import { Filters, isKind, isName } from "./filters.js";
-import { KINDS } from "./kinds/index.js";
+import { Filters, isKind } from "./filters.js";
+import { isName, KINDS } from "./kinds/index.js";
 import { name } from "./text.js";
 import { clock } from "./time.js";
 
@@ -179,7 +179,7 @@ export class FilterBar {
 
   /** @param {unknown} who */
   addAgent(who) {
-    if (typeof who !== "string" || !isName(who) || this.#filters.agents.includes(who)) return;
+    if (!isName(who) || this.#filters.agents.includes(who)) return;
     this.#toggle("agent", who);
   }
 

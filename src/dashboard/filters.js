@@ -1,7 +1,7 @@
 /** @file Which events are asked for? The address says it, the server and the live feed obey it. */
 
 import { asked, msOf } from "./address.js";
-import { names } from "./kinds/index.js";
+import { isName, names } from "./kinds/index.js";
 import { contains, terms } from "./words.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -9,13 +9,7 @@ import { contains, terms } from "./words.js";
 
 const SEARCH_CHARS_MAX = 1000;
 const VALUES_MAX = 50;
-const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/u;
 const KIND = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*$/u;
-
-/** @param {string} text */
-export function isName(text) {
-  return NAME.test(text);
-}
 
 /** @param {string} text */
 export function isKind(text) {

@@ -60,7 +60,7 @@ class Header extends HTMLElement {
       signal,
     );
     page.listen("session", () => this.#drawWho(page), signal);
-    const again = button("quiet", "Reconnect now");
+    const again = button("quiet", "Retry now");
     again.addEventListener("click", () => page.reload());
     this.#banner.hidden = true;
     this.#banner.append(this.#why, " ", this.#retry, " ", again);
@@ -135,7 +135,7 @@ class Header extends HTMLElement {
    */
   #drawBanner(status, seq) {
     const at = status.last_frame_at_ms === null ? "" : `, as of ${clock(status.last_frame_at_ms)}`;
-    const shown = seq === undefined ? "Nothing is loaded" : `Not live: shown up to event ${seq}${at}`;
+    const shown = seq === undefined ? "Nothing is loaded" : `Shown up to event ${seq}${at}`;
     const why = status.reason ? ` (${plain(status.reason, 80)})` : "";
     this.#why.textContent = this.#why.title = `${shown}${why}`;
     const { retry_at_ms } = status;

@@ -1,7 +1,7 @@
 /** @file Which keys does the page know? */
 
 import { ApprovalCard } from "./approval.js";
-import { element } from "./card.js";
+import { button, element } from "./card.js";
 import { QuestionCard } from "./question.js";
 import { Waiting } from "./waiting.js";
 
@@ -52,44 +52,31 @@ function legend() {
     for (const key of keys.split(", ")) dt.append(element("kbd", "", key), " ");
     list.append(dt, element("dd", "", what));
   }
-  const close = element("button", "quiet", "Close");
-  close.type = "button";
+  const close = button("quiet", "Close");
   close.addEventListener("click", () => dialog.close());
   dialog.append(title, list, close);
   return dialog;
 }
 
-/** @type {Map<string, () => void>} */
-const ACTIONS = new Map([
-  ["j", () => waiting()?.move(1)],
-  ["k", () => waiting()?.move(-1)],
-  [
-    "a",
-    () => {
-      const card = waiting()?.selected;
-      if (card instanceof ApprovalCard) card.approveByKey();
-      if (card instanceof QuestionCard) card.focusAnswer();
-    },
-  ],
-  [
-    "d",
-    () => {
-      const card = waiting()?.selected;
-      if (card instanceof ApprovalCard) card.denyByKey();
-    },
-  ],
-  [
-    "o",
-    () => {
-      const card = waiting()?.selected;
-      if (card instanceof ApprovalCard) card.toggleDiff();
-    },
-  ],
-  [
-    "/",
-    () => /** @type {HTMLElement | null} */ (document.querySelector("hive-feed input[type=search]"))?.focus(),
-  ],
-]);
+/** @param {(card: ApprovalCard) => void} act */
+const onApproval = (act) => () => {
+  const card = waiting()?.selected;
+  if (card instanceof ApprovalCard) act(card);
+  return card;
+};
+
+/** @type {Record<string, () => unknown>} */
+const ACTIONS = {
+  j: () => waiting()?.move(1),
+  k: () => waiting()?.move(-1),
+  a: () => {
+    const card = onApproval((one) => one.approveByKey())();
+    if (card instanceof QuestionCard) card.focusAnswer();
+  },
+  d: onApproval((card) => card.denyByKey()),
+  o: onApproval((card) => card.toggleDiff()),
+  "/": () => document.getElementById("search")?.focus(),
+};
 
 /**
  * @param {AbortSignal} signal
@@ -115,15 +102,14 @@ export function listenToKeys(signal) {
     if (section) goTo(section);
     else if (event.key === "g") prefixed_at = performance.now();
     else if (event.key === "?") open();
-    else if (ACTIONS.has(event.key) && !is_prefixed) ACTIONS.get(event.key)?.();
+    else if (Object.hasOwn(ACTIONS, event.key) && !is_prefixed) ACTIONS[event.key]?.();
     else return;
     event.preventDefault();
   };
   document.addEventListener("keydown", onKey, { signal });
-  const button = element("button", "quiet keys-button", "Keys", element("kbd", "", "?"));
-  button.type = "button";
-  button.addEventListener("click", open);
-  document.querySelector("hive-header .who")?.before(button);
+  const keys = button("quiet keys-button", "Keys", element("kbd", "", "?"));
+  keys.addEventListener("click", open);
+  document.querySelector("hive-header .who")?.before(keys);
   // Links to sections move the focus without leaving a fragment in the address.
   const onClick = (/** @type {MouseEvent} */ event) => {
     const link = event.target instanceof Element ? event.target.closest("a.skip, nav.sections a") : null;

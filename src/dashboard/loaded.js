@@ -68,6 +68,22 @@ export class Loaded {
     this.#reading.abort();
   }
 
+  /**
+   * The row of an event whose text is gone says so, and what was read before that does not come back.
+   * @param {Row} row
+   */
+  #clean(row) {
+    const line = this.page.redacted.get(row.seq);
+    if (line === undefined) return row;
+    const { seq, recorded_at_ms, kind } = JSON.parse(row.line);
+    return { seq, line: line ?? JSON.stringify({ seq, recorded_at_ms, kind, redacted: true }) };
+  }
+
+  clean() {
+    this.rows = this.rows.map((row) => this.#clean(row));
+    this.#pending = this.#pending?.map((row) => this.#clean(row)) ?? null;
+  }
+
   /** @param {number} seq where the live events go on from */
   goesOnFrom(seq) {
     this.#live = seq;
@@ -168,9 +184,10 @@ export class Loaded {
     params.set("limit", String(PAGE_ROWS));
     const { signal } = this.#reading;
     try {
-      const { rows, floor, next_before } = await readStretch(this.page, params, signal);
+      const { rows: read, next_before } = await readStretch(this.page, params, signal);
       if (signal.aborted) return;
-      this.is_start = next_before <= Math.max(floor, 0) + 1 || next_before >= this.low;
+      const rows = read.map((row) => this.#clean(row));
+      this.is_start = next_before <= 1 || next_before >= this.low;
       this.low = Math.min(this.low, next_before);
       this.rows = rows.concat(this.rows);
       for (const row of rows) this.#chars += row.line.length;
@@ -197,8 +214,9 @@ export class Loaded {
     const live = this.#live;
     this.#pending = [];
     try {
-      const { rows, next_after } = await readStretch(this.page, params, signal);
+      const { rows: read, next_after } = await readStretch(this.page, params, signal);
       if (signal.aborted) return;
+      const rows = read.map((row) => this.#clean(row));
       this.#high = Math.max(after, next_after);
       this.problem = null;
       if ((this.#high >= live || next_after <= after) && this.#pending) {

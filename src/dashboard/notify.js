@@ -37,12 +37,13 @@ export class Notifier {
     this.#page = page;
     this.button.addEventListener("click", () => this.#toggle());
     this.#label();
-    page.listen("state", () => this.#note(), signal);
+    page.listen("state", ({ state }) => this.#begin(state.seq), signal);
     page.listen(
       "event",
       ({ changed }) => (changed === "approvals" || changed === "questions") && this.#note(),
       signal,
     );
+    page.listen("redacted", ({ seq }) => this.#redacted(seq), signal);
     signal.addEventListener("abort", () => clearTimeout(this.#timer));
   }
 
@@ -82,6 +83,24 @@ export class Notifier {
     this.#label();
   }
 
+  /**
+   * What waited when the page came is on the page; in another log seqs may be lower.
+   * @param {number} seq
+   */
+  #begin(seq) {
+    this.#told = this.#told < 0 ? seq : Math.min(this.#told, seq);
+    this.#note();
+  }
+
+  /** @param {number} seq */
+  #redacted(seq) {
+    for (const [tag, { notice, open }] of this.#notices) {
+      if (open?.row.seq !== seq) continue;
+      notice.close();
+      this.#notices.delete(tag);
+    }
+  }
+
   #note() {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
@@ -100,8 +119,7 @@ export class Notifier {
     }
     const from = this.#told;
     this.#told = Math.max(from, board.seq);
-    // What waited when the page came is on the page.
-    const is_due = from >= 0 && status.leads && this.#isWanted && (document.hidden || !document.hasFocus());
+    const is_due = status.leads && this.#isWanted && (document.hidden || !document.hasFocus());
     if (!is_due) return;
     const fresh = [...openRows(board)].filter(({ row }) => Number(row.seq) > from);
     if (fresh.length > SINGLE_MAX) this.#show(`${fresh.length} new things wait for you`, "", null);

@@ -25,9 +25,7 @@ export function openCount(board) {
  * @param {Row} row
  */
 export function isOpen(board, what, row) {
-  const id = /** @type {number} */ (row.id);
-  const now = what === "approval" ? board.approvals.get(id) : board.questions.get(id);
-  return now !== undefined && now.seq === row.seq;
+  return (what === "approval" ? board.approvals : board.questions).get(row.id)?.seq === row.seq;
 }
 
 /**
@@ -41,9 +39,9 @@ export function* openRows(board) {
   let approval = approvals.next();
   let question = questions.next();
   while (!approval.done || !question.done) {
-    const is_approval = question.done || (!approval.done && seqOf(approval.value) < seqOf(question.value));
+    const is_approval = question.done || (!approval.done && approval.value.seq < question.value.seq);
     const what = is_approval ? "approval" : "question";
-    const row = /** @type {Row} */ (is_approval ? approval.value : question.value);
+    const row = /** @type {Row} */ ((is_approval ? approval : question).value);
     yield { key: keyOf(what, row.id), what, row };
     if (is_approval) approval = approvals.next();
     else question = questions.next();
@@ -56,24 +54,8 @@ export function* openRows(board) {
  * @returns {Open[]}
  */
 export function closedRows(board) {
-  const closed = [
-    ...board.recentApprovals.map((row) => closedRow("approval", row)),
-    ...board.recentQuestions.map((row) => closedRow("question", row)),
-  ];
+  /** @param {What} what @param {Row[]} rows */
+  const of = (what, rows) => rows.map((row) => ({ key: keyOf(what, row.id), what, row }));
+  const closed = [...of("approval", board.recentApprovals), ...of("question", board.recentQuestions)];
   return closed.sort((one, other) => Number(other.row.resolved_seq) - Number(one.row.resolved_seq));
-}
-
-/**
- * @param {What} what
- * @param {object} row
- * @returns {Open}
- */
-function closedRow(what, row) {
-  const known = /** @type {Row} */ (row);
-  return { key: keyOf(what, known.id), what, row: known };
-}
-
-/** @param {unknown} row */
-function seqOf(row) {
-  return Number(/** @type {Row} */ (row).seq);
 }

@@ -1,5 +1,7 @@
 /** @file What do all parts of the page share? */
 
+import { getText, Problem } from "./api.js";
+
 /** @typedef {import("./client.js").Status} Status */
 /** @typedef {import("./client.js").State} State */
 /** @typedef {import("./client.js").LogEvent} LogEvent */
@@ -7,14 +9,20 @@
 /** @typedef {{name: string | null, roles: string[]}} Session */
 /** @typedef {"approvals" | "questions" | "transients" | null} Changed */
 
+const REDACTED = "hivelog.redacted";
+/** How long until a text that could not be read is asked for again. */
+const AGAIN_MS = 2000;
+
 /**
  * Dispatches `session`, `status`, `state` {state, reason}, and `event` {event, line, changed} for each event, at once:
  * a listener notes what came and draws later, because thousands a second may come while the page catches up.
+ * `redacted` {seq} says that the text of that event is gone: whoever shows it takes what `redacted` holds instead.
  */
 export class Page extends EventTarget {
   /** @type {Session | null} */
   #session = null;
   #reload = () => {};
+  #line = new AbortController();
 
   /** @param {URL} base the URL of the log */
   constructor(base) {
@@ -34,6 +42,8 @@ export class Page extends EventTarget {
     };
     /** @type {Board | null} */
     this.board = null;
+    /** The lines of events whose text is gone; null until what is left of it was read. @type {Map<number, string | null>} */
+    this.redacted = new Map();
   }
 
   /** Who is signed in; null is nobody. */
@@ -71,9 +81,20 @@ export class Page extends EventTarget {
     this.#reload();
   }
 
+  /** Aborts when the line that the stream comes by is lost: of a read nobody else says that no answer comes. */
+  get line() {
+    return this.#line.signal;
+  }
+
   /** @param {Status} status */
   setStatus(status) {
+    const is_lost = status.state === "reconnecting" && this.status.state !== "reconnecting";
     this.status = status;
+    if (is_lost) {
+      const lost = this.#line;
+      this.#line = new AbortController();
+      lost.abort(new DOMException("the line was lost", "TimeoutError"));
+    }
     this.dispatchEvent(new CustomEvent("status", { detail: status }));
   }
 
@@ -94,6 +115,29 @@ export class Page extends EventTarget {
   take(event, line) {
     const changed = /** @type {Changed} */ (this.board?.apply(event) ?? null);
     this.dispatchEvent(new CustomEvent("event", { detail: { event, line, changed } }));
+    const seq = event.redacted_seq;
+    if (event.kind === REDACTED && Number.isSafeInteger(seq)) void this.#redact(Number(seq));
+  }
+
+  /**
+   * Nothing shows that text any more, whether or not it can be read what is left.
+   * @param {number} seq
+   */
+  async #redact(seq) {
+    const tell = (/** @type {string | null} */ line) => {
+      this.redacted.set(seq, line);
+      this.board?.redact(seq, line === null ? null : JSON.parse(line));
+      this.dispatchEvent(new CustomEvent("redacted", { detail: { seq } }));
+    };
+    tell(null);
+    for (;;) {
+      try {
+        return tell((await getText(this, `api/history/${seq}`)).text.trimEnd());
+      } catch (error) {
+        if (error instanceof Problem && (error.status === 404 || error.status === 410)) return;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      }
+    }
   }
 
   /**

@@ -12,6 +12,8 @@ import { absolute } from "./time.js";
 /** @typedef {import("./client.js").LogEvent} LogEvent */
 /** @typedef {import("./client.js").State} State */
 
+const TRIES = 3;
+const AGAIN_MS = 400;
 /** The kinds that change the board. */
 const BOARD_KINDS = [
   "approval_added",
@@ -49,8 +51,7 @@ function localText(ms) {
 export class Past extends HTMLElement {
   #leaving = new AbortController();
   #reading = new AbortController();
-  /** @type {Page | null} */
-  #page = null;
+  #page = /** @type {Page} */ (/** @type {unknown} */ (null));
   #seq = 0;
   #chooser = element("details", "past-chooser");
   #time = element("input", "");
@@ -72,7 +73,7 @@ export class Past extends HTMLElement {
     onAddress(page, () => this.#addressed(), signal);
     page.listen(
       "session",
-      () => this.#seq !== 0 && this.#board.childElementCount === 0 && void this.#read(),
+      () => this.#seq !== 0 && !this.#banner.ariaBusy && !this.#board.firstChild && void this.#read(),
       signal,
     );
     page.listen(
@@ -80,6 +81,7 @@ export class Past extends HTMLElement {
       ({ reason }) => reason === "other_log" && this.#seq !== 0 && void this.#read(),
       signal,
     );
+    page.listen("redacted", () => this.#seq !== 0 && void this.#read(), signal);
     this.#addressed();
   }
 
@@ -186,16 +188,25 @@ export class Past extends HTMLElement {
     this.#said.textContent = words;
   }
 
+  /** @param {unknown} error */
+  #fail(error) {
+    this.#say(reason(error, this.#seq));
+    if (!(error instanceof Problem) || (error.status > 0 && error.status !== 503)) return;
+    const again = button("quiet", "Try again");
+    again.addEventListener("click", () => void this.#read());
+    this.#said.append(" ", again);
+  }
+
   /**
    * @param {number} seq
    * @param {boolean} push
    */
   #goTo(seq, push) {
-    if (this.#page) go(this.#page, { at: String(seq) }, { push });
+    go(this.#page, { at: String(seq) }, { push });
   }
 
   #close() {
-    if (this.#page) go(this.#page, { at: null });
+    go(this.#page, { at: null });
     this.#chooser.querySelector("summary")?.focus();
   }
 
@@ -219,7 +230,7 @@ export class Past extends HTMLElement {
   /** @param {number} ms */
   async #seqAt(ms) {
     const params = { until: new Date(ms).toISOString(), limit: 1 };
-    const { events } = await get(/** @type {Page} */ (this.#page), "api/history", params, {
+    const { events } = await get(this.#page, "api/history", params, {
       signal: this.#leaving.signal,
     });
     return events[0] ? Number(events[0].seq) : null;
@@ -231,7 +242,7 @@ export class Past extends HTMLElement {
    * @returns {Promise<number | null>}
    */
   async #toChange(by) {
-    const page = /** @type {Page} */ (this.#page);
+    const page = this.#page;
     const params = by < 0 ? { before: this.#seq, order: "desc" } : { after: this.#seq };
     const query = { ...params, limit: 1, kind: BOARD_KINDS };
     const { events } = await get(page, "api/history", query, { signal: this.#leaving.signal });
@@ -254,9 +265,10 @@ export class Past extends HTMLElement {
     if (!was_open && !had_focus) this.#title.focus({ preventScroll: true });
   }
 
-  async #read() {
-    const page = /** @type {Page} */ (this.#page);
+  async #read(tries = TRIES) {
+    const page = this.#page;
     const seq = this.#seq;
+    this.#reading.abort();
     this.#reading = new AbortController();
     const { signal } = this.#reading;
     this.#title.textContent = `The past: the board as it stood after event #${seq.toLocaleString()}`;
@@ -267,12 +279,17 @@ export class Past extends HTMLElement {
         get(page, "api/state", { at: seq }, { signal }),
         get(page, `api/history/${seq}`, {}, { signal }).catch(() => null),
       ]);
-      if (!signal.aborted) this.#show(state, event);
+      if (signal.aborted) return;
+      this.#say("");
+      this.#show(state, event);
     } catch (error) {
       if (signal.aborted) return;
+      // One that was given up a moment ago may be worked out still.
+      if (error instanceof Problem && error.status === 503 && tries > 1)
+        return void setTimeout(() => !signal.aborted && this.#read(tries - 1), AGAIN_MS);
       this.#event.replaceChildren();
       this.#board.replaceChildren();
-      this.#say(reason(error, seq));
+      this.#fail(error);
     }
     this.#banner.removeAttribute("aria-busy");
   }

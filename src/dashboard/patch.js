@@ -1,5 +1,6 @@
 /** @file How is a diff drawn? */
 
+import { button, element } from "./card.js";
 import { parseDiff } from "./diff.js";
 import { untrusted } from "./text.js";
 
@@ -13,21 +14,13 @@ const STEP_LINES = 400;
 const STEP_FILES = 50;
 const LINE_CHARS = 600;
 const INDEX = /^index [0-9a-f]+\.\.[0-9a-f]+( 100644)?$/;
+const SIGNS = new Map([
+  ["+", "add"],
+  ["-", "del"],
+  ["\\", "remark"],
+]);
 /** Longer text is not even read before somebody asks. */
 const EAGER_CHARS = 100_000;
-
-/**
- * @template {keyof HTMLElementTagNameMap} K
- * @param {K} tag
- * @param {string} className
- * @param {...(Node | string)} children
- */
-function element(tag, className, ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
 
 /**
  * @param {number} count
@@ -35,13 +28,6 @@ function element(tag, className, ...children) {
  */
 function counted(count, word) {
   return `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
-}
-
-/** @param {string} label */
-function stepButton(label) {
-  const button = element("button", "more", label);
-  button.type = "button";
-  return button;
 }
 
 /** @param {File} file */
@@ -59,38 +45,28 @@ function fileName(file) {
  * @param {number} removed
  */
 function counts(added, removed) {
-  const span = element("span", "diff-counts");
-  span.append(
-    element("span", "added", `+${added.toLocaleString()}`),
-    " ",
-    element("span", "removed", `\u2212${removed.toLocaleString()}`),
-  );
-  return span;
+  const plus = element("span", "added", `+${added.toLocaleString()}`);
+  const minus = element("span", "removed", `\u2212${removed.toLocaleString()}`);
+  return element("span", "diff-counts", plus, " ", minus);
 }
 
 /** @param {Line} line */
 function row(line) {
-  const tr = document.createElement("tr");
-  if (line.sign === "+") tr.className = "add";
-  else if (line.sign === "-") tr.className = "del";
-  else if (line.sign === "\\") tr.className = "remark";
-  const code = element("td", "code", untrusted(line.text, { max: LINE_CHARS, multiline: true }));
-  tr.append(
+  return element(
+    "tr",
+    SIGNS.get(line.sign) ?? "",
     element("td", "line", String(line.old ?? "")),
     element("td", "line", String(line.new ?? "")),
     element("td", "sign", line.sign || " "),
-    code,
+    element("td", "code", untrusted(line.text, { max: LINE_CHARS, multiline: true })),
   );
-  return tr;
 }
 
 /** @param {Hunk} hunk */
 function hunkRow(hunk) {
-  const tr = element("tr", "hunk");
   const td = element("td", "", untrusted(hunk.header, { max: 200 }));
   td.colSpan = 4;
-  tr.append(td);
-  return tr;
+  return element("tr", "hunk", td);
 }
 
 /**
@@ -132,28 +108,27 @@ function saysNothingNew(file) {
 /** @param {File} file */
 function fileBody(file) {
   const body = element("div", "file-body");
-  const table = element("table", "diff");
-  const tbody = document.createElement("tbody");
-  table.append(tbody);
+  const tbody = element("tbody", "");
+  const table = element("table", "diff", tbody);
   if (!saysNothingNew(file))
     body.append(element("pre", "file-note", untrusted(file.note, { multiline: true, lines: 6, max: 600 })));
   const source = rows(file);
   let left = lineCount(file);
   if (left > 0) body.append(table);
-  const button = stepButton("");
+  const more = button("more");
   const draw = () => {
     const made = take(source, STEP_LINES);
     tbody.append(...made);
     left -= made.filter((tr) => tr.className !== "hunk").length;
     if (left <= 0) {
       tbody.append(...source);
-      button.remove();
+      more.remove();
       return;
     }
-    button.textContent = `\u2026 ${counted(left, "more line")}`;
-    body.append(button);
+    more.textContent = `\u2026 ${counted(left, "more line")}`;
+    body.append(more);
   };
-  button.addEventListener("click", draw);
+  more.addEventListener("click", draw);
   draw();
   return body;
 }
@@ -213,9 +188,9 @@ export class Patch extends HTMLElement {
       this.#draw(false);
       return;
     }
-    const button = stepButton(`Open the diff (${Math.ceil(text.length / 1024).toLocaleString()} KiB)`);
-    button.addEventListener("click", () => this.#draw(true));
-    this.append(button);
+    const open = button("more", `Open the diff (${Math.ceil(text.length / 1024).toLocaleString()} KiB)`);
+    open.addEventListener("click", () => this.#draw(true));
+    this.append(open);
   }
 
   get text() {
@@ -225,9 +200,7 @@ export class Patch extends HTMLElement {
   /** Opens all files, or closes them if all are open. */
   toggle() {
     if (!this.#files) this.#draw(false);
-    const all = [...this.querySelectorAll("details.file")].map(
-      (one) => /** @type {HTMLDetailsElement} */ (one),
-    );
+    const all = /** @type {HTMLDetailsElement[]} */ ([...this.querySelectorAll("details.file")]);
     const is_open = all.every((one) => one.open);
     for (const one of all) one.open = !is_open;
   }
@@ -240,8 +213,7 @@ export class Patch extends HTMLElement {
     const added = files.reduce((sum, file) => sum + file.added, 0);
     const removed = files.reduce((sum, file) => sum + file.removed, 0);
     const head = element("p", "diff-head", `${counted(files.length, "file")} `, counts(added, removed));
-    if (files.length > 1) this.replaceChildren(head);
-    else this.replaceChildren();
+    this.replaceChildren(...(files.length > 1 ? [head] : []));
     this.#drawFiles(0, total <= OPEN_LINES || (is_asked && files.length === 1));
     if (is_asked) this.querySelector("summary")?.focus({ preventScroll: true });
   }
@@ -255,12 +227,12 @@ export class Patch extends HTMLElement {
     for (const file of files.slice(from, from + STEP_FILES)) this.append(fileDetails(file, is_open));
     const left = files.length - from - STEP_FILES;
     if (left <= 0) return;
-    const button = stepButton(`\u2026 ${counted(left, "more file")}`);
-    button.addEventListener("click", () => {
-      button.remove();
+    const more = button("more", `\u2026 ${counted(left, "more file")}`);
+    more.addEventListener("click", () => {
+      more.remove();
       this.#drawFiles(from + STEP_FILES, false);
     });
-    this.append(button);
+    this.append(more);
   }
 }
 

@@ -13,8 +13,8 @@ const OPTIONS_STEP = 20;
 /** @type {Map<unknown, [Outcome["tone"], string]>} */
 const WORDS = new Map([
   ["answered", ["ok", "Answered"]],
-  ["cancelled", ["off", "Cancelled"]],
-  ["expired", ["bad", "Expired unanswered"]],
+  ["cancelled", ["muted", "Cancelled"]],
+  ["expired", ["danger", "Expired unanswered"]],
 ]);
 
 /**
@@ -23,7 +23,7 @@ const WORDS = new Map([
  * @returns {Outcome}
  */
 export function questionOutcome(row) {
-  const [tone, word] = WORDS.get(row.outcome) ?? ["off", String(row.outcome)];
+  const [tone, word] = WORDS.get(row.outcome) ?? ["muted", String(row.outcome)];
   const text = row.outcome === "answered" ? row.answer : null;
   return {
     tone,

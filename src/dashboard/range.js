@@ -8,7 +8,6 @@ import { getText } from "./api.js";
  * @typedef {object} Stretch
  * @property {Row[]} rows oldest first
  * @property {number} head the head at the read
- * @property {number} floor
  * @property {number} next_after
  * @property {number} next_before
  */
@@ -85,8 +84,8 @@ export function stretchOf(text) {
   const rows = values.map((line) => ({ seq: seqOfLine(line), line }));
   const is_turned = rows.length > 1 && (rows[0]?.seq ?? 0) > (rows.at(-1)?.seq ?? 0);
   if (is_turned) rows.reverse();
-  const { seq: head, floor, next_after, next_before } = around;
-  return { rows, head, floor, next_after, next_before };
+  const { seq: head, next_after, next_before } = around;
+  return { rows, head, next_after, next_before };
 }
 
 /**

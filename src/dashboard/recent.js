@@ -14,7 +14,7 @@ export class Recent extends HTMLElement {
   #details = element("details", "recent");
   #summary = document.createElement("summary");
   #list = element("ul", "recent-list");
-  /** @type {Map<string, HTMLLIElement>} */
+  /** By their rows: one that changed is drawn anew. @type {Map<object, HTMLLIElement>} */
   #items = new Map();
   /** @type {Board | null} */
   #board = null;
@@ -40,10 +40,9 @@ export class Recent extends HTMLElement {
     const before = this.#items;
     this.#items = new Map();
     for (const closed of closedRows(this.#board)) {
-      const key = `${closed.key}-${closed.row.resolved_seq}`;
-      this.#items.set(key, before.get(key) ?? item(closed));
+      this.#items.set(closed.row, before.get(closed.row) ?? item(closed));
     }
-    for (const [key, old] of before) if (!this.#items.has(key)) old.remove();
+    for (const [row, old] of before) if (!this.#items.has(row)) old.remove();
     let at = this.#list.firstElementChild;
     for (const one of this.#items.values()) {
       if (one === at) at = at.nextElementSibling;

@@ -108,6 +108,15 @@ export class Rows {
     this.#scrollTo(0);
   }
 
+  /**
+   * A row that says something else now is drawn anew.
+   * @param {number} seq
+   */
+  forget(seq) {
+    this.#drawn.get(seq)?.remove();
+    this.#drawn.delete(seq);
+  }
+
   #leave() {
     if (!this.follows || this.element.scrollHeight <= this.element.clientHeight) return;
     this.follows = false;
@@ -156,12 +165,14 @@ export class Rows {
     if (this.follows) this.#scrollTo(this.#total);
     const count = loaded.rows.length;
     const top = scroller.scrollTop / height - EDGE_ROWS;
-    const bottom = top + scroller.clientHeight / height;
+    // Read before anything is drawn: afterwards it would have the browser lay out all that was.
+    const room = scroller.clientHeight / height;
+    const bottom = top + room;
     const first = Math.max(0, Math.min(count, Math.floor(top)));
     const last = Math.max(first, Math.min(count, Math.ceil(bottom)));
     loaded.view = { first, last };
     this.#drawWindow(Math.max(0, first - AROUND_ROWS), Math.min(count, last + AROUND_ROWS));
-    this.#readAhead(first, count - last);
+    if (room > 0) this.#readAhead(first, count - last);
   }
 
   /**
@@ -170,7 +181,7 @@ export class Rows {
    */
   #readAhead(above, below) {
     const { loaded } = this;
-    if (loaded.problem || this.element.clientHeight === 0) return;
+    if (loaded.problem) return;
     if (above < loaded.ahead && !loaded.is_start && !loaded.is_reading_older) void loaded.older();
     if (below < loaded.ahead && !loaded.is_attached && !loaded.is_reading_newer) void loaded.newer();
   }

@@ -1,6 +1,7 @@
 /** @file Who is signed in, and how does one sign in? */
 
 import { get, keepSecret, Problem, secret, send } from "./api.js";
+import { element } from "./card.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
@@ -118,8 +119,8 @@ class SessionPanel extends HTMLElement {
     this.#drawn = what;
     this.replaceChildren();
     if (what === "") return;
-    if (is_out) this.append(...this.#signedOut(page));
-    else this.append(paragraph("session-note", what));
+    if (is_out) this.append(this.#signedOut(page));
+    else this.append(element("p", "session-note", what));
   }
 
   /** @param {Page} page */
@@ -135,35 +136,25 @@ class SessionPanel extends HTMLElement {
 
   /** @param {Page} page */
   #signedOut(page) {
-    const title = document.createElement("h2");
-    title.textContent = "You are signed out";
-    const how = paragraph("", "Open the link that ");
-    const command = document.createElement("code");
-    command.textContent = "hivelog login";
-    how.append(command, " prints on the server\u2019s machine, or paste a token.");
-    const section = document.createElement("section");
-    section.className = "signin";
-    section.append(title, how, this.#form(page));
-    return [section];
+    const title = element("h2", "", "You are signed out");
+    const command = element("code", "", "hivelog login");
+    const rest = " prints on the server\u2019s machine, or paste a token.";
+    const how = element("p", "", "Open the link that ", command, rest);
+    return element("section", "signin", title, how, this.#form(page));
   }
 
   /** @param {Page} page */
   #form(page) {
-    const form = document.createElement("form");
-    const label = document.createElement("label");
-    const field = document.createElement("input");
-    const button = document.createElement("button");
-    const failure = paragraph("problem", this.#failure ?? "");
+    const field = element("input", "");
+    const button = element("button", "primary", "Sign in");
+    const failure = element("p", "problem", this.#failure ?? "");
+    const form = element("form", "", element("label", "", "Token", field), button, failure);
     failure.setAttribute("role", "alert");
     field.type = "password";
     field.autocomplete = "off";
     field.spellcheck = false;
     field.required = true;
     field.maxLength = 256;
-    label.append("Token", field);
-    button.textContent = "Sign in";
-    button.className = "primary";
-    form.append(label, button, failure);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       button.disabled = true;
@@ -181,17 +172,6 @@ class SessionPanel extends HTMLElement {
     });
     return form;
   }
-}
-
-/**
- * @param {string} className
- * @param {string} text
- */
-function paragraph(className, text) {
-  const element = document.createElement("p");
-  element.className = className;
-  element.textContent = text;
-  return element;
 }
 
 customElements.define("hive-session", SessionPanel);

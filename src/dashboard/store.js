@@ -28,6 +28,12 @@ class Items {
     return true;
   }
 
+  /** @param {(row: Row) => Row} change */
+  change(change) {
+    for (const [id, row] of this.open) this.open.set(id, change(row));
+    this.recent = this.recent.map(change);
+  }
+
   /** @param {unknown} id @param {Record<string, unknown>} end */
   close(id, end) {
     const row = this.open.get(id);
@@ -44,7 +50,7 @@ export class Board {
   #approvals;
   #questions;
   /** By name, in the order in which they were set. @type {Map<unknown, Row>} */
-  #transients = new Map();
+  transients = new Map();
 
   /** @param {State} state a snapshot of the server's */
   constructor(state) {
@@ -53,30 +59,23 @@ export class Board {
     this.floor = state.floor;
     this.#approvals = new Items(state.approvals, state.recent_approvals);
     this.#questions = new Items(state.questions, state.recent_questions);
-    for (const row of state.transients) this.#transients.set(row.name, row);
+    for (const row of state.transients) this.transients.set(row.name, row);
   }
 
-  /** @returns {ReadonlyMap<unknown, Row>} by id, the oldest first */
+  /** Those open by id, the oldest first. */
   get approvals() {
     return this.#approvals.open;
   }
 
-  /** @returns {ReadonlyMap<unknown, Row>} by id, the oldest first */
   get questions() {
     return this.#questions.open;
   }
 
-  /** @returns {ReadonlyMap<unknown, Row>} by name, in the order in which they were set */
-  get transients() {
-    return this.#transients;
-  }
-
-  /** @returns {readonly Row[]} those closed last, the newest first */
+  /** Those closed last, the newest first. */
   get recentApprovals() {
     return this.#approvals.recent;
   }
 
-  /** @returns {readonly Row[]} those closed last, the newest first */
   get recentQuestions() {
     return this.#questions.recent;
   }
@@ -100,14 +99,30 @@ export class Board {
         return this.#questions.close(event.id, answered(event)) ? "questions" : null;
       case "transient_set":
         // Deleted first, since one that is set anew goes to the end.
-        this.#transients.delete(event.name);
-        this.#transients.set(event.name, event);
+        this.transients.delete(event.name);
+        this.transients.set(event.name, event);
         return "transients";
       case "transient_cleared":
-        return this.#transients.delete(event.name) ? "transients" : null;
+        return this.transients.delete(event.name) ? "transients" : null;
       default:
         return null;
     }
+  }
+
+  /**
+   * Takes the text of an event out of the rows that are of it.
+   * @param {number} seq
+   * @param {LogEvent | null} event what is left of it, if that is known
+   */
+  redact(seq, event) {
+    /** @param {(event: LogEvent) => object} ending @param {object} texts */
+    const change = (ending, texts) => (/** @type {Row} */ row) => {
+      if (row.seq !== seq && row.resolved_seq !== seq) return row;
+      if (event === null) return { ...row, ...texts };
+      return { ...row, ...(row.seq === seq ? event : ending(event)) };
+    };
+    this.#approvals.change(change(decided, { description: null, diff: null, sha_short: null, note: null }));
+    this.#questions.change(change(answered, { question: "", options: [], answer: null, selected: null }));
   }
 
   /** @returns {State} as `GET api/state` would give it */

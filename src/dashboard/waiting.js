@@ -14,8 +14,10 @@ import { Recent } from "./recent.js";
 const SHOWN_STEP = 100;
 /** Cards made in one frame, so that a long list does not hold up the page. */
 const MADE_MAX = 8;
-/** How long a settled card stays where it was. */
+/** How long a settled card stays, as a line. */
 const STAY_MS = 7000;
+const TAP_MS = 700;
+const CAN_HOVER = matchMedia("(hover: hover)");
 /** Settled cards that are kept in their place under a pointer. */
 const SETTLED_MAX = 100;
 
@@ -56,12 +58,14 @@ class Waiting extends HTMLElement {
       },
       signal,
     );
+    page.listen("redacted", ({ seq }) => this.#redacted(page, seq), signal);
     this.#summary.setAttribute("role", "status");
     this.#more.addEventListener("click", () => {
       this.#limit += SHOWN_STEP;
       this.#redraw();
     });
-    this.#list.addEventListener("pointerleave", () => this.#redraw());
+    for (const type of ["pointerleave", "pointerover"])
+      this.#list.addEventListener(type, () => this.#timer !== undefined && this.#redraw());
     this.append(this.#summary, this.#list, this.#more, this.#recent);
     this.#summarise(page);
     this.#more.hidden = true;
@@ -152,36 +156,66 @@ class Waiting extends HTMLElement {
     }
   }
 
-  /** Takes settled cards away after a while, without moving what is under the pointer. */
+  /**
+   * A card that shows a text that is gone gives its place to one without.
+   * @param {Page} page
+   * @param {number} seq
+   */
+  #redacted({ board }, seq) {
+    const closed = new Map(board ? closedRows(board).map(({ key, row }) => [key, row]) : []);
+    for (const [key, { card, item }] of this.#cards) {
+      if (card.row.seq !== seq && closed.get(key)?.resolved_seq !== seq) continue;
+      this.#cards.delete(key);
+      item.remove();
+    }
+    this.#redraw();
+  }
+
+  /** Settled cards become a line, and go after a while, without moving what is under the pointer. */
   #fold() {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     const now = performance.now();
     const settled = [...this.#cards].filter(([, { card }]) => card.is_settled);
-    const due = settled.filter(([, { card }]) => now - card.settled_at >= STAY_MS);
-    if (due.length > 0) this.#takeAway(due, settled.length > SETTLED_MAX);
-    if (settled.length > 0) this.#timer = setTimeout(this.#redraw, 1000);
+    for (const [key, held] of settled) {
+      const age_ms = now - held.card.settled_at;
+      // Where nothing hovers, a finger that taps twice must not meet the next card.
+      const under =
+        CAN_HOVER.matches || age_ms < TAP_MS ? this.#list.querySelector(":scope > li:hover") : null;
+      const is_forced = settled.length > SETTLED_MAX;
+      if (age_ms >= STAY_MS) this.#shrink(held, under, is_forced, () => this.#takeAway(key, held));
+      else if (!held.card.matches(".compact")) this.#shrink(held, under, false, () => held.card.compact());
+    }
+    if (settled.length > 0) this.#timer = setTimeout(this.#redraw, TAP_MS);
   }
 
   /**
-   * @param {[string, Held][]} due
+   * @param {Held} held
+   * @param {Element | null} under what is under the pointer
    * @param {boolean} is_forced
+   * @param {() => void} change
    */
-  #takeAway(due, is_forced) {
-    const under = this.#list.querySelector(":scope > li:hover");
+  #shrink({ item }, under, is_forced, change) {
+    const is_above = under !== null && (item === under || Boolean(item.compareDocumentPosition(under) & 4));
     const scroller = scrollerOf(this);
-    for (const [key, { card, item }] of due) {
-      const is_above = under !== null && (item === under || Boolean(item.compareDocumentPosition(under) & 4));
-      const room = is_above && item !== under ? scroller.scrollTop : 0;
-      if (is_above && room < item.offsetHeight + 16 && !is_forced) continue;
-      const before = under?.getBoundingClientRect().top ?? 0;
-      const next = item.nextElementSibling ?? item.previousElementSibling;
-      const had_focus = card.contains(document.activeElement);
-      this.#cards.delete(key);
-      item.remove();
-      if (is_above && under?.isConnected) scroller.scrollTop += under.getBoundingClientRect().top - before;
-      if (had_focus)
-        /** @type {HTMLElement | null} */ (next?.firstElementChild)?.focus({ preventScroll: true });
-    }
+    const room = item === under ? 0 : scroller.scrollTop;
+    if (is_above && room < item.offsetHeight + 16 && !is_forced) return;
+    const before = under?.getBoundingClientRect().top ?? 0;
+    change();
+    if (is_above && under?.isConnected) scroller.scrollTop += under.getBoundingClientRect().top - before;
+  }
+
+  /**
+   * @param {string} key
+   * @param {Held} held
+   */
+  #takeAway(key, { card, item }) {
+    const next = item.nextElementSibling ?? item.previousElementSibling;
+    const had_focus = card.contains(document.activeElement);
+    this.#cards.delete(key);
+    item.remove();
+    if (had_focus)
+      /** @type {HTMLElement | null} */ (next?.firstElementChild)?.focus({ preventScroll: true });
   }
 
   /** @param {Page} page */

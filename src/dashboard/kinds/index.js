@@ -37,6 +37,11 @@ export const KINDS = [...FIXED.keys()];
 const NAMING = ["from", "to", "agent", "asker", "answerer", "by", "name"];
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/u;
 
+/** @param {unknown} text what the server takes as a name @returns {text is string} */
+export function isName(text) {
+  return typeof text === "string" && NAME.test(text);
+}
+
 /**
  * Whom the event concerns by its own members.
  * @param {LogEvent} event
@@ -46,7 +51,7 @@ export function names(event) {
   const found = new Set();
   for (const member of NAMING) {
     const value = Object.hasOwn(event, member) ? event[member] : null;
-    if (typeof value === "string" && NAME.test(value)) found.add(value);
+    if (isName(value)) found.add(value);
   }
   return [...found];
 }
