@@ -120,8 +120,8 @@ impl Drop for Server {
 #[test]
 fn the_help_of_every_verb() {
     let mut all = stdout(&mut hivelog(&["--help"]));
-    let verbs = "serve demo append history tail state approve deny answer ask login token check export import \
-                 completions man";
+    let verbs = "serve demo append history tail state approve deny answer ask login token check sql backup restore \
+                 export import completions man";
     for verb in verbs.split_whitespace() {
         all.push_str(&format!("\n===== {verb}\n{}", stdout(&mut hivelog(&[verb, "--help"]))));
     }

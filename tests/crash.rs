@@ -36,6 +36,8 @@ const POINTS: [&str; 7] = [
     "writer.before-checkpoint",
     "writer.after-checkpoint",
 ];
+/// How many files go through it at once, which share the kills.
+const FILES: u64 = 2;
 /// Kills at each point, and kills at random moments; together more than 200.
 const KILLS_AT_EACH_POINT: u64 = 20;
 const KILLS_AT_RANDOM: u64 = 80;
@@ -232,22 +234,37 @@ fn child_process() {
     }
 }
 
-/// Kills at each named point, in turns, on one file.
+/// Each file has a thread of its own: a process that is killed mostly waits for the disk before.
+fn on_files(dice: &mut Dice, kill: impl Fn(&mut Trial, &mut Dice) + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..FILES {
+            let (kill, mut dice) = (&kill, dice.fork());
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let mut trial = Trial::new(folder.path());
+                kill(&mut trial, &mut dice);
+                trial.judge();
+            });
+        }
+    });
+}
+
+/// Kills at each named point, in turns.
 fn check_kills_at_points(test: &str, points: &[&'static str], kills_each: u64) {
     let (_, mut dice) = Dice::announced(test);
-    let folder = tempfile::tempdir().unwrap();
-    let mut trial = Trial::new(folder.path());
-    for _ in 0..kills_each {
-        for point in points {
-            let most = if point.ends_with("checkpoint") { 2 } else { 40 };
-            trial.live_and_die(dice.next(), &Death::AtPoint(point, dice.between(1, most)));
+    let kills_each = kills_each / FILES;
+    on_files(&mut dice, |trial, dice| {
+        for _ in 0..kills_each {
+            for point in points {
+                let most = if point.ends_with("checkpoint") { 2 } else { 40 };
+                trial.live_and_die(dice.next(), &Death::AtPoint(point, dice.between(1, most)));
+            }
         }
-    }
-    trial.check_that_it_saw_something(kills_each * points.len() as u64);
-    for point in points {
-        assert_eq!(trial.hits.get(*point), Some(&kills_each), "kills at {point}");
-    }
-    trial.judge();
+        trial.check_that_it_saw_something(kills_each * points.len() as u64);
+        for point in points {
+            assert_eq!(trial.hits.get(*point), Some(&kills_each), "kills at {point}");
+        }
+    });
 }
 
 #[test]
@@ -263,10 +280,8 @@ fn nothing_is_lost_when_killed_around_the_checkpoint() {
 #[test]
 fn nothing_is_lost_when_killed_at_random_moments() {
     let (_, mut dice) = Dice::announced("at random moments");
-    let kills = KILLS_AT_RANDOM * scale() / 2;
-    for _ in 0..2 {
-        let folder = tempfile::tempdir().unwrap();
-        let mut trial = Trial::new(folder.path());
+    let kills = KILLS_AT_RANDOM * scale() / FILES;
+    on_files(&mut dice, |trial, dice| {
         for _ in 0..kills {
             // Some die while they open the file, the others while they work.
             let once_open = dice.percent(75);
@@ -274,6 +289,5 @@ fn nothing_is_lost_when_killed_at_random_moments() {
             trial.live_and_die(dice.next(), &Death::After(time, once_open));
         }
         trial.check_that_it_saw_something(kills);
-        trial.judge();
-    }
+    });
 }

@@ -38,6 +38,8 @@ const POINTS: [(&str, u64); 11] = [
     ("writer.before-commit", 40),
     ("writer.after-commit", 40),
 ];
+/// How many files go through it at once, which share the kills.
+const FILES: u64 = 2;
 /// Kills at each point, and kills at random moments; together more than 300.
 const KILLS_AT_EACH_POINT: u64 = 20;
 const KILLS_AT_RANDOM: u64 = 100;
@@ -126,11 +128,23 @@ impl Trial {
         lines.extend(told.try_iter());
         assert_eq!(status.signal(), Some(SIGKILL), "the child ended by itself: {:?}", lines.last());
         self.kills += 1;
+        self.check_cursor();
         let (mut last, mut open) = (BTreeMap::new(), BTreeSet::new());
         for line in &lines {
             self.note(line, &mut last, &mut open);
         }
         self.cut_off.extend(open);
+    }
+
+    /// What is on the log has left the journal in the same transaction: its key alone would hide that for as
+    /// long as keys are kept.
+    fn check_cursor(&self) {
+        let flags = hivelog::rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let Ok(file) = hivelog::rusqlite::Connection::open_with_flags(&self.path, flags) else { return };
+        let sql = "SELECT count(*) FROM journal JOIN keys ON key = 'broker:' || id WHERE actor = ':broker'";
+        // One that was killed while it made the file has left none.
+        let Ok(both) = file.query_row(sql, [], |row| row.get::<_, i64>(0)) else { return };
+        assert_eq!(both, 0, "events on the log whose lines are still in the journal");
     }
 
     /// `last` is the last message of each inbox that this process took, `open` its unanswered sendings.
@@ -300,6 +314,21 @@ fn check_mirror(file: &hivelog::rusqlite::Connection, messages: &BTreeMap<i64, M
     assert_eq!(delivered, handed_out, "the first hand-outs that were mirrored");
 }
 
+/// Each file has a thread of its own: a process that is killed mostly waits for the disk before.
+fn on_files(dice: &mut Dice, kill: impl Fn(&mut Trial, &mut Dice) + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..FILES {
+            let (kill, mut dice) = (&kill, dice.fork());
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let mut trial = Trial::new(folder.path());
+                kill(&mut trial, &mut dice);
+                trial.judge();
+            });
+        }
+    });
+}
+
 fn scale() -> u64 {
     std::env::var("HIVELOG_CRASH_SCALE").map_or(1, |text| text.parse().unwrap())
 }
@@ -315,35 +344,33 @@ fn child_process() {
 #[test]
 fn no_message_is_lost_or_mirrored_twice_when_killed_at_any_step() {
     let (_, mut dice) = Dice::announced("at any step");
-    let folder = tempfile::tempdir().unwrap();
-    let mut trial = Trial::new(folder.path());
-    let kills_each = KILLS_AT_EACH_POINT * scale();
-    for _ in 0..kills_each {
-        for (point, most) in POINTS {
-            trial.live_and_die(dice.next(), &Death::AtPoint(point, dice.between(1, most)));
+    let kills_each = KILLS_AT_EACH_POINT * scale() / FILES;
+    on_files(&mut dice, |trial, dice| {
+        for _ in 0..kills_each {
+            for (point, most) in POINTS {
+                trial.live_and_die(dice.next(), &Death::AtPoint(point, dice.between(1, most)));
+            }
         }
-    }
-    trial.check_that_it_saw_something(kills_each * POINTS.len() as u64);
-    for (point, _) in POINTS {
-        assert_eq!(trial.hits.get(point), Some(&kills_each), "kills at {point}");
-    }
-    trial.judge();
+        trial.check_that_it_saw_something(kills_each * POINTS.len() as u64);
+        for (point, _) in POINTS {
+            assert_eq!(trial.hits.get(point), Some(&kills_each), "kills at {point}");
+        }
+    });
 }
 
 #[test]
 fn no_message_is_lost_or_mirrored_twice_when_killed_at_random_moments() {
     let (_, mut dice) = Dice::announced("at random moments");
-    let folder = tempfile::tempdir().unwrap();
-    let mut trial = Trial::new(folder.path());
-    let kills = KILLS_AT_RANDOM * scale();
-    for _ in 0..kills {
-        // Some die while they open the file, the others while they work.
-        let once_open = dice.percent(75);
-        let time = Duration::from_micros(dice.below(if once_open { 60_000 } else { 30_000 }));
-        trial.live_and_die(dice.next(), &Death::After(time, once_open));
-    }
-    trial.check_that_it_saw_something(kills);
-    trial.judge();
+    let kills = KILLS_AT_RANDOM * scale() / FILES;
+    on_files(&mut dice, |trial, dice| {
+        for _ in 0..kills {
+            // Some die while they open the file, the others while they work.
+            let once_open = dice.percent(75);
+            let time = Duration::from_micros(dice.below(if once_open { 60_000 } else { 30_000 }));
+            trial.live_and_die(dice.next(), &Death::After(time, once_open));
+        }
+        trial.check_that_it_saw_something(kills);
+    });
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 #[path = "model/board.rs"]
 mod board;
+#[path = "model/gone.rs"]
+mod gone;
 #[path = "model/plain.rs"]
 mod plain;
 #[path = "model/wish.rs"]
@@ -15,13 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use hivelog::{
-    BlockingFollower, Command, Desk, Draft, Error, Filter, Followed, Log, Options, Order, Range, Refusal,
-    ResetReason, Seq,
+    BlockingFollower, Command, Desk, Draft, Error, Filter, Followed, Log, Options, Order, Prune, Range,
+    Redact, Refusal, ResetReason, Seq,
 };
 use proptest::prelude::*;
 use serde_json::Value;
 
 use board::Board;
+use gone::{Pruning, pruning};
 use plain::{No, Plain, Row, SHAPES, Spec, WHO};
 use wish::{Wish, wish};
 
@@ -37,6 +40,8 @@ enum Step {
     Snapshot,
     SnapshotAt { at: usize, upto: usize },
     Follow { after: i64, wanted: Wanted },
+    Prune(Pruning),
+    Redact(i64),
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +125,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..7usize, wanted()).prop_map(|(limit, wanted)| Step::Walk { limit, wanted }),
         2 => Just(Step::Snapshot),
         2 => (0..60usize, 0..60usize).prop_map(|(at, upto)| Step::SnapshotAt { at, upto }),
+        2 => pruning().prop_map(Step::Prune),
+        3 => (0..60i64).prop_map(Step::Redact),
         2 => (0..45i64, wanted()).prop_map(|(after, wanted)| Step::Follow { after, wanted }),
     ]
 }
@@ -182,6 +189,8 @@ impl Pair {
             }
             Step::SnapshotAt { at, upto } => self.snapshot_at(*at, *upto),
             Step::Follow { after, wanted } => self.follow(*after, wanted),
+            Step::Prune(asked) => self.prune(asked),
+            Step::Redact(seq) => self.redact(*seq),
         }
     }
 
@@ -200,6 +209,28 @@ impl Pair {
             assert_eq!(text(&seen), self.model.rows.last().unwrap().line());
         }
         assert_eq!(self.log.tail().get(), self.model.head());
+    }
+
+    fn prune(&mut self, asked: &Pruning) {
+        let kinds = asked.kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let prune = Prune { before_seq: Some(asked.before), kinds, ..Prune::default() };
+        let dry = self.log.prune(&Prune { dry_run: true, ..prune.clone() }).unwrap();
+        let (floor, pruned) = self.model.prune(asked);
+        let done = self.log.prune(&prune).unwrap();
+        assert_eq!((done.floor.get(), done.pruned, dry), (floor, pruned, done));
+    }
+
+    fn redact(&mut self, seq: i64) {
+        let before = self.model.head();
+        let due = self.model.redact(seq, self.clock.load(Ordering::SeqCst));
+        let asked = Redact { seq: Seq::new(seq).unwrap(), by: Some("carol".into()), both: false };
+        match (&due, self.log.redact(&asked)) {
+            (Ok(due), Ok(told)) => assert_eq!(told.get(), *due),
+            (Err(No::Gone), Err(Error::Gone { floor })) => assert_eq!(floor.get(), self.model.floor),
+            (Err(no), Err(Error::Refused(refusal))) => self.check_refusal(no, &refusal),
+            (due, told) => panic!("due: {due:?}, told: {told:?}"),
+        }
+        self.see(before);
     }
 
     fn wish(&mut self, wish: &Wish) {
@@ -293,7 +324,7 @@ impl Pair {
                 && until.is_none_or(|until| row.at_ms < until)
                 && wanted.wants(row)
         };
-        let mut due: Vec<String> = self.model.rows.iter().filter(inside).map(Row::line).collect();
+        let mut due: Vec<String> = self.model.left().filter(|row| inside(row)).map(Row::line).collect();
         let newest = *desc || (after.is_none() && since.is_none());
         if newest {
             due.reverse();
@@ -303,13 +334,12 @@ impl Pair {
             due.reverse();
         }
         assert_eq!(page.rows().map(|row| text(&row)).collect::<Vec<_>>(), due);
-        assert_eq!((page.seq.get(), page.floor), (self.model.head(), Seq::ZERO));
+        assert_eq!((page.seq.get(), page.floor.get()), (self.model.head(), self.model.floor));
     }
 
     /// Pages put one after the other are the whole log, forward and backward.
     fn walk(&self, limit: usize, wanted: &Wanted) {
-        let due: Vec<String> =
-            self.model.rows.iter().filter(|row| wanted.wants(row)).map(Row::line).collect();
+        let due: Vec<String> = self.model.left().filter(|row| wanted.wants(row)).map(Row::line).collect();
         let range = |after, before, order| {
             let filter = wanted.filter();
             let range = Range { after, before, limit, order, filter, ..Range::default() };
@@ -354,11 +384,16 @@ impl Pair {
         let (at, upto) = (at % count, upto % count);
         let (at, upto) = (at.min(upto), at.max(upto));
         let seq = |index: usize| Seq::new(i64::try_from(index).unwrap()).unwrap();
+        if seq(at).get() < self.model.board_floor {
+            let floor = Seq::new(self.model.board_floor).unwrap();
+            assert_eq!(self.log.snapshot_at(seq(at)), Err(Error::Gone { floor }));
+            return;
+        }
         let earlier = self.log.snapshot_at(seq(at)).unwrap();
         assert_eq!(earlier.seq, seq(at));
         let mut board = board_of(&earlier.json());
         assert_eq!(board, self.model.board(seq(at).get()));
-        for row in &self.model.rows[at..upto] {
+        for row in self.model.rows[at..upto].iter().filter(|row| !row.gone) {
             board.apply(&row.value());
         }
         let later = self.log.snapshot_at(seq(upto)).unwrap();
@@ -374,7 +409,12 @@ impl Pair {
             let reset = Followed::Reset { reason: ResetReason::Future, seq: head };
             assert_eq!(follower.next(), Some(Ok(reset)));
         } else {
-            for row in self.model.rows.iter().filter(|row| row.seq > after && wanted.wants(row)) {
+            if after < self.model.floor {
+                let reset = Followed::Reset { reason: ResetReason::Pruned, seq: head };
+                assert_eq!(follower.next(), Some(Ok(reset)));
+            }
+            let from = if after < self.model.floor { head.get() } else { after };
+            for row in self.model.left().filter(|row| row.seq > from && wanted.wants(row)) {
                 let Some(Ok(Followed::Event(seen))) = follower.next() else { panic!("no row {}", row.seq) };
                 assert_eq!(seen.line(), row.line());
             }

@@ -1,16 +1,14 @@
 //! Every interleaving of appending, subscribing and waking that a model checker finds.
 //!
-//! The real `tail.rs` and `recent.rs` are compiled here against shuttle's primitives. Around them
+//! The real `tail.rs`, `recent.rs` and `herald.rs` are compiled here against shuttle's primitives. Around them
 //! stand a model of the writer (commit to a store, fill the ring, publish the tail) and readers that
-//! go the feed's road: the ring, else the store, else wait. A lost wake-up is a deadlock, which
-//! shuttle reports; a hole or a double fails an assertion.
+//! go the feed's road: the ring, else the store, else wait, at the tail or to be told. A lost wake-up is a
+//! deadlock, which shuttle reports; a hole or a double fails an assertion.
 
 #![expect(dead_code, reason = "the files are the crate's own, and no test uses all of them")]
 
 #[path = "../src/limits.rs"]
 mod limits;
-#[path = "../src/log/recent.rs"]
-mod recent;
 #[path = "../src/seq.rs"]
 mod seq;
 #[path = "../src/tail.rs"]
@@ -39,6 +37,56 @@ mod sync {
     }
 }
 
+#[path = "../src/log"]
+mod log {
+    pub(crate) mod herald;
+    pub(crate) mod recent;
+}
+
+/// As much of a filter as the herald asks for.
+mod query {
+    #[derive(Debug)]
+    pub(crate) struct Filter {
+        agents: Vec<Box<str>>,
+        kinds: Vec<Box<str>>,
+    }
+
+    impl Filter {
+        pub(crate) fn all() -> Self {
+            Self { agents: Vec::new(), kinds: Vec::new() }
+        }
+
+        pub(crate) fn agent(name: &str) -> Self {
+            Self { agents: vec![name.into()], kinds: Vec::new() }
+        }
+
+        pub(crate) fn kind(name: &str) -> Self {
+            Self { agents: Vec::new(), kinds: vec![name.into()] }
+        }
+
+        pub(crate) fn wants_all(&self) -> bool {
+            self.agents.is_empty() && self.kinds.is_empty()
+        }
+
+        pub(crate) fn names_agents(&self) -> bool {
+            !self.agents.is_empty()
+        }
+
+        pub(crate) fn agents(&self) -> &[Box<str>] {
+            &self.agents
+        }
+
+        pub(crate) fn kinds(&self) -> &[Box<str>] {
+            &self.kinds
+        }
+
+        pub(crate) fn wants(&self, kind: &str, agents: &str) -> bool {
+            (self.kinds.is_empty() || self.kinds.iter().any(|wanted| **wanted == *kind))
+                && (self.agents.is_empty() || self.agents.iter().any(|wanted| **wanted == *agents))
+        }
+    }
+}
+
 /// Rows without text: their seqs are all that an order is made of.
 mod row {
     use crate::seq::Seq;
@@ -46,7 +94,20 @@ mod row {
     #[derive(Debug)]
     pub(crate) struct Segment(pub(crate) Vec<Seq>);
 
+    /// Whom the event of a seq concerns: `odd` or `even`, for an agent as for a kind.
+    pub(crate) fn word(seq: Seq) -> &'static str {
+        if seq.get() % 2 == 0 { "even" } else { "odd" }
+    }
+
     impl Segment {
+        pub(crate) fn position(&self, cursor: Seq) -> usize {
+            self.0.partition_point(|seq| *seq <= cursor)
+        }
+
+        pub(crate) fn rows_from(&self, index: usize) -> impl Iterator<Item = (Seq, &str, &str)> {
+            self.0[index..].iter().map(|seq| (*seq, word(*seq), word(*seq)))
+        }
+
         pub(crate) fn weight(&self) -> usize {
             self.0.len()
         }
@@ -65,7 +126,9 @@ use std::future::Future as _;
 use std::sync::Arc;
 use std::task::Poll;
 
-use recent::{After, Recent};
+use log::herald::{Heard, Herald, Seat};
+use log::recent::{After, Recent};
+use query::Filter;
 use row::Segment;
 use seq::Seq;
 use sync::{Mutex, lock};
@@ -117,11 +180,20 @@ struct Reader {
     model: Arc<Model>,
     cursor: Seq,
     seen: Vec<Seq>,
+    /// How it is told, and what of.
+    seat: Option<(Seat, Arc<Filter>)>,
 }
 
 impl Reader {
     fn subscribe(model: &Arc<Model>, after: i64) -> Self {
-        Self { model: Arc::clone(model), cursor: seq(after), seen: Vec::new() }
+        Self { model: Arc::clone(model), cursor: seq(after), seen: Vec::new(), seat: None }
+    }
+
+    /// One that a herald tells of what it wants.
+    fn seated(model: &Arc<Model>, herald: &Arc<Herald>, filter: Filter) -> Self {
+        let filter = Arc::new(filter);
+        let seat = herald.enter(&filter, model.tail.head());
+        Self { seat: Some((seat, filter)), ..Self::subscribe(model, 0) }
     }
 
     fn look(&self) -> Step {
@@ -147,8 +219,27 @@ impl Reader {
             assert_eq!(row, self.cursor.next(), "a hole or a double");
             assert!(row.get() <= *lock(&self.model.store), "seen before it was committed");
             self.cursor = row;
-            self.seen.push(row);
+            if self.seat.as_ref().is_none_or(|(_, filter)| filter.wants(row::word(row), row::word(row))) {
+                self.seen.push(row);
+            }
         }
+    }
+
+    /// Waits as the feed does.
+    async fn wait(&mut self) -> Woken {
+        let cursor = self.cursor;
+        if let Some((seat, _)) = &self.seat {
+            match std::future::poll_fn(|cx| seat.poll(cursor, cx)).await {
+                Heard::More(upto) => {
+                    assert!(upto >= cursor, "told of less than it had");
+                    self.cursor = upto;
+                    return Woken::More;
+                }
+                Heard::Closed => return Woken::Closed,
+                Heard::Nobody => {}
+            }
+        }
+        self.model.tail.wait(cursor).await
     }
 
     /// Reads up to `upto`, or to the end of the log.
@@ -170,14 +261,32 @@ impl Reader {
         while self.cursor.get() < upto {
             match self.look() {
                 Step::Rows(rows) => self.take(rows),
-                Step::Wait => match self.model.tail.wait(self.cursor).await {
-                    Woken::More => assert!(self.model.tail.head() > self.cursor),
+                Step::Wait => match self.wait().await {
+                    Woken::More => assert!(self.seat.is_some() || self.model.tail.head() > self.cursor),
                     Woken::Closed => break,
                 },
                 Step::End => break,
             }
         }
         self
+    }
+}
+
+/// What the server's task does: tells the readers of each commit until the log is closed, or `commits` were told.
+async fn tell(model: Arc<Model>, herald: Arc<Herald>, commits: usize) {
+    let Some(mut office) = herald.take_office() else { return };
+    for _ in 0..commits {
+        if model.tail.wait(office.told()).await == Woken::Closed {
+            office.close().into_iter().for_each(std::task::Waker::wake);
+            return;
+        }
+        for reader in office.tell(&model.recent, model.tail.head()) {
+            reader.wake();
+            shuttle::future::yield_now().await;
+        }
+        if office.leave_if_empty() {
+            return;
+        }
     }
 }
 
@@ -283,6 +392,50 @@ fn closing_ends_every_wait_after_all_was_read() {
         assert_eq!(blocking.join().unwrap().cursor, seq(3));
         assert_eq!(shuttle::future::block_on(polling).unwrap().cursor, seq(3));
     });
+}
+
+/// Readers of everything, of an agent and of a kind, a writer, and a herald that tells of so many commits.
+fn race_of_the_told(ring: usize, commits: usize) {
+    let (model, herald) = (Model::open(0, ring), Arc::new(Herald::new()));
+    let filters = [Filter::all(), Filter::agent("even"), Filter::kind("odd"), Filter::agent("nobody")];
+    let readers: Vec<_> = filters
+        .into_iter()
+        .map(|filter| {
+            let (model, herald) = (Arc::clone(&model), Arc::clone(&herald));
+            shuttle::future::spawn(async move {
+                let reader = Reader::seated(&model, &herald, filter);
+                // Whoever comes sees to it that somebody tells.
+                let _teller = shuttle::future::spawn(tell(model, herald, commits));
+                reader.read(i64::MAX).await
+            })
+        })
+        .collect();
+    let writer = Arc::clone(&model);
+    let writer = spawn(move || {
+        writer.write(&[1, 2, 1]);
+        writer.tail.close();
+    });
+    let expected: [&[i64]; 4] = [&[1, 2, 3, 4], &[2, 4], &[1, 3], &[]];
+    for (reader, expected) in readers.into_iter().zip(expected) {
+        let reader = shuttle::future::block_on(reader).unwrap();
+        assert_eq!(reader.seen, expected.iter().copied().map(seq).collect::<Vec<_>>());
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn no_interleaving_of_a_herald_and_its_readers_loses_an_event() {
+    check_races(1_000, || race_of_the_told(8, usize::MAX));
+}
+
+#[test]
+fn nothing_is_lost_where_the_herald_is_behind_the_ring() {
+    check_races(1_000, || race_of_the_told(1, usize::MAX));
+}
+
+#[test]
+fn readers_go_on_by_themselves_where_the_herald_gives_up() {
+    check_races(1_000, || race_of_the_told(8, 1));
 }
 
 #[test]

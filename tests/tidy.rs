@@ -16,7 +16,10 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What a package of its own has built is not of the house.
+                if !path.ends_with("target") {
+                    folders.push(path);
+                }
             } else if path.to_string_lossy().ends_with(ending) {
                 let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
                 found.push((name, std::fs::read_to_string(&path).unwrap()));
@@ -29,7 +32,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 /// A floor stands above all that it imports. A room that is not in this table fails.
-const FLOORS: [(&str, u32); 25] = [
+const FLOORS: [(&str, u32); 28] = [
     ("sync", 0),
     ("clock", 0),
     ("limits", 0),
@@ -51,9 +54,12 @@ const FLOORS: [(&str, u32); 25] = [
     ("desk", 4),
     ("forward", 4),
     ("keeper", 4),
+    ("redact", 4),
     ("search", 4),
+    ("doctor", 5),
     ("http", 5),
     ("cli", 6),
+    ("fuzzing", 7),
     ("main", 7),
 ];
 
@@ -226,7 +232,6 @@ fn the_map_names_every_file() {
 #[test]
 fn the_map_names_the_files_of_the_page() {
     let map = std::fs::read_to_string(root().join("src/README.md")).unwrap();
-    let page = std::fs::read_to_string(root().join("src/dashboard/index.html")).unwrap();
     for (path, text) in files("src/dashboard", ".js") {
         let name = Path::new(&path).file_name().unwrap().to_string_lossy().into_owned();
         assert!(
@@ -275,8 +280,12 @@ fn the_page_turns_no_text_into_code() {
 #[test]
 fn migrations_do_not_change() {
     // A migration that was released is what files out there were made by.
-    let pinned: BTreeMap<&str, &str> =
-        [("migrations/01-log/up.sql", PIN_01), ("migrations/02-swarm/up.sql", PIN_02)].into();
+    let pinned: BTreeMap<&str, &str> = [
+        ("migrations/01-log/up.sql", PIN_01),
+        ("migrations/02-swarm/up.sql", PIN_02),
+        ("migrations/03-sums/up.sql", PIN_03),
+    ]
+    .into();
     for (path, text) in files("migrations", ".sql") {
         assert!(text.starts_with("-- "), "{path} does not open with why");
         let hash = fnv(text.as_bytes());
@@ -285,6 +294,7 @@ fn migrations_do_not_change() {
     }
 }
 
+const PIN_03: &str = "cdcd490b8c806a1f";
 const PIN_02: &str = "3bdec2f928c0cd0b";
 const PIN_01: &str = "eac45ae9ec3abeba";
 

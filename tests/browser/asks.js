@@ -1,5 +1,7 @@
 /** @file What do the tests let agents want of the operator, and where does the page show it? */
 
+import { expect } from "@playwright/test";
+
 /** @typedef {import("@playwright/test").Page} Tab */
 /** @typedef {import("./server.js").Server} Server */
 
@@ -49,3 +51,35 @@ export const mark = (tab) => tab.evaluate(() => Object.assign(globalThis, { load
 
 /** @param {Tab} tab */
 export const isMarked = (tab) => tab.evaluate(() => /** @type {any} */ (globalThis).loaded === "once");
+
+/**
+ * Stops the clock by which a page takes settled cards away and reads again, but no timer: on a slow machine nothing
+ * is over before it was looked at.
+ * @param {Tab} tab
+ */
+export const stopClock = (tab) =>
+  tab.evaluate(() => {
+    const now = performance.now();
+    performance.now = () => now;
+  });
+
+/**
+ * Sets it on, once.
+ * @param {Tab} tab @param {number} ms
+ */
+export const windOn = (tab, ms) =>
+  tab.evaluate((ms) => {
+    const now = performance.now() + ms;
+    performance.now = () => now;
+  }, ms);
+
+/**
+ * Waits until a page is live; nobody waits for the ten seconds that a server may ask for.
+ * @param {Tab} tab
+ */
+export async function isLive(tab) {
+  await expect(async () => {
+    await tab.evaluate(() => dispatchEvent(new Event("online")));
+    await expect(tab.locator("hive-header")).toContainText("Live", { timeout: 500 });
+  }).toPass({ intervals: [50] });
+}

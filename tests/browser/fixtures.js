@@ -9,6 +9,22 @@ export { expect };
 /** What the browser says of a server that was killed or that refused: the tests do both. */
 const LOST_LINE = /Failed to load resource|net::ERR_|the server responded with a status of/;
 
+/** So many times slower pages are than the machine is: what holds on a fast one by luck is found. */
+const SLOW = Number(process.env.HIVELOG_SLOW ?? 1);
+
+/** @param {import("@playwright/test").BrowserContext} context */
+function slowDown(context) {
+  if (SLOW <= 1) return;
+  context.on("page", async (page) => {
+    try {
+      const session = await context.newCDPSession(page);
+      await session.send("Emulation.setCPUThrottlingRate", { rate: SLOW });
+    } catch {
+      // It was closed meanwhile.
+    }
+  });
+}
+
 /**
  * What a page must never do, seen in all pages of a context.
  * @param {import("@playwright/test").BrowserContext} context
@@ -17,6 +33,7 @@ const LOST_LINE = /Failed to load resource|net::ERR_|the server responded with a
 async function watch(context, origins) {
   /** @type {string[]} */
   const found = [];
+  slowDown(context);
   context.on("request", (request) => {
     const { protocol, origin } = new URL(request.url());
     const isLocal = protocol === "blob:" || protocol === "about:";

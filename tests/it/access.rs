@@ -7,6 +7,7 @@ mod origin;
 mod peers;
 mod proxy;
 mod sessions;
+mod socket;
 mod tokens;
 
 use std::sync::Arc;

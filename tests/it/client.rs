@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 
 /// No answer of a healthy server takes this long: a test fails rather than hangs.
@@ -69,8 +71,8 @@ pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]
 
 /// A connection that may be used for one request after the other.
 #[derive(Debug)]
-pub struct Conn {
-    stream: BufReader<TcpStream>,
+pub struct Conn<S = TcpStream> {
+    stream: BufReader<S>,
     rest: Rest,
 }
 
@@ -88,8 +90,10 @@ impl Conn {
         let stream = soon("connecting", TcpStream::connect(addr)).await.expect("connected");
         Self::over(stream)
     }
+}
 
-    pub fn over(stream: TcpStream) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+    pub fn over(stream: S) -> Self {
         Self { stream: BufReader::with_capacity(64 << 10, stream), rest: Rest::Nothing }
     }
 

@@ -57,6 +57,22 @@ fn a_follower_gets_what_is_there_then_what_comes() {
     check_events(&mut from_now, [6]);
 }
 
+/// What is committed while nobody reads is not kept in memory; it is no hole for who comes next.
+#[test]
+fn what_came_while_nobody_read_is_given_to_who_comes_next() {
+    let log = of_notes(0);
+    let mut first = log.follow_blocking(Seq::ZERO, Filter::default()).unwrap();
+    check_caught_up(&mut first, 0);
+    note(&log, 1);
+    check_events(&mut first, [1]);
+    drop(first);
+    note(&log, 2);
+    let mut next = log.follow_blocking(seq(1), Filter::default()).unwrap();
+    note(&log, 3);
+    check_events(&mut next, [2, 3]);
+    check_caught_up(&mut next, 2);
+}
+
 #[test]
 fn an_empty_log_is_caught_up_with_at_once() {
     let log = Log::temp().unwrap();

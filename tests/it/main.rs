@@ -14,6 +14,7 @@
 
 mod append;
 mod approvals;
+mod backup;
 mod broker;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../dice/mod.rs"]
@@ -24,14 +25,18 @@ mod history;
 mod live;
 mod other;
 mod questions;
+mod redaction;
 mod restart;
+mod retention;
 mod schema;
 mod search;
+mod second;
 mod snapshot;
 mod store;
 mod swarm;
 mod transfer;
 mod transients;
+mod wal;
 
 #[cfg(feature = "server")]
 mod access;

@@ -1,6 +1,6 @@
 //! Files of earlier schemas: each released one is kept, and opens.
 
-use hivelog::{Desk, Error, Filter, Followed, Log, Options, Range, Request, Resolve, Seq};
+use hivelog::{Desk, Error, Filter, Followed, Log, Options, Range, Receive, Request, Resolve, Seq};
 use serde_json::{Value, json};
 
 use crate::seq;
@@ -65,5 +65,44 @@ fn a_file_of_schema_1_goes_on() {
     assert_eq!(seqs.collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
     log.close();
     let report = hivelog::check(&path).unwrap();
-    assert_eq!((report.schema, report.problems), (2, Vec::<String>::new()));
+    assert_eq!((report.schema, report.problems), (3, Vec::<String>::new()));
+}
+
+#[test]
+fn a_file_of_schema_2_goes_on() {
+    let (_folder, path) = fixture(2);
+    let before = Log::open_read_only(&path).unwrap();
+    let (id, then) = (before.id(), board(&before));
+    assert_eq!(before.range(&Range::default()).unwrap().rows().count(), 10);
+    before.close();
+    // Soon after it was left: leases last. The declared kind is kept in the file.
+    let log = Log::open(&path, Options::default().clock(|| 1_795_619_400_000)).unwrap();
+    assert_eq!((log.id(), log.tail()), (id, seq(10)));
+    assert_eq!(board(&log), then);
+    let again = r#"{"kind":"state_changed","to":"up"}"#;
+    let again = hivelog::Command::new(vec![hivelog::Draft::from_json(again).unwrap()]).key("s1");
+    let appended = log.submit(again).wait().unwrap();
+    assert_eq!((appended.seqs, appended.new), (vec![seq(10)], 0));
+
+    let desk = Desk::of(&log).unwrap();
+    let names = desk.credentials().list().into_iter().map(|token| token.name).collect::<Vec<_>>();
+    assert_eq!(names, ["alice", "bob", "operator"]);
+    // What bob was handed and did not acknowledge comes back, ahead of what nobody had.
+    // Whether it is still out depends on how long ago the fixture was made.
+    desk.requeue("bob").wait().unwrap();
+    let got = desk.recv("bob", Receive::default().max(10)).wait().unwrap();
+    let told: Vec<_> = got.iter().map(|message| (message.id, &*message.body, message.redelivered)).collect();
+    assert_eq!(told, [(1, "please review", true), (2, "and this", false)]);
+    assert_eq!(desk.peer_question(2).unwrap().outcome, "open");
+    let status = hivelog::event::ApprovalStatus::Denied;
+    let resolve = Resolve { id: 2, status, note: None, by: Some("operator".into()) };
+    assert!(desk.resolve(resolve).wait().unwrap() > seq(10));
+    let opened = desk
+        .request(Request { agent: "bob".into(), approval_kind: "spawn".into(), ..Request::default() })
+        .wait()
+        .unwrap();
+    assert_eq!(opened.id, 3);
+    log.close();
+    let report = hivelog::check(&path).unwrap();
+    assert_eq!((report.schema, report.problems), (3, Vec::<String>::new()));
 }

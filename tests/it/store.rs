@@ -198,6 +198,8 @@ fn a_held_write_lock_is_waited_for_then_told_and_a_full_queue_refuses_at_once() 
         assert!(waiting.len() <= 40_000, "the queue has no bound");
     };
     assert_eq!(full, Err(Error::QueueFull));
+    #[cfg(feature = "server")]
+    assert!(!metrics(&log).contains("hivelog_refused_appends_total{reason=\"queue_full\"} 0\n"));
     assert!(waiting.len() >= 16_000);
     assert!(begin.elapsed() < Duration::from_secs(4), "it was refused at once");
     assert_eq!(first.wait(), Err(Error::Busy));
@@ -215,6 +217,18 @@ fn a_held_write_lock_is_waited_for_then_told_and_a_full_queue_refuses_at_once() 
     };
     assert_eq!(usize::try_from(head).unwrap(), lines_in(&log));
     assert_eq!(log.failure(), None);
+}
+
+#[cfg(feature = "server")]
+fn metrics(log: &Log) -> String {
+    use tower::ServiceExt as _;
+    let router = hivelog::http::router(log.clone(), hivelog::http::Access::no_auth());
+    let request = axum::http::Request::get("/metrics").header("Host", "localhost");
+    let request = request.body(axum::body::Body::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let response = runtime.block_on(router.oneshot(request)).unwrap();
+    let body = runtime.block_on(axum::body::to_bytes(response.into_body(), usize::MAX)).unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 fn lines_in(log: &Log) -> usize {
@@ -306,4 +320,26 @@ fn a_reader_that_stays_does_not_hold_up_appends() {
     shell.execute_batch("COMMIT").unwrap();
     assert_eq!(count(), 40);
     assert_eq!(note(&log, 41), 41);
+}
+
+#[test]
+fn a_wal_without_its_file_is_never_read_into_a_new_log() {
+    for is_empty_there in [false, true] {
+        let place = Place::new();
+        let log = place.open();
+        note(&log, 1);
+        let wal = std::fs::read(place.beside("log.db-wal")).unwrap();
+        log.close();
+        std::fs::write(place.beside("log.db-wal"), &wal).unwrap();
+        std::fs::remove_file(place.path()).unwrap();
+        if is_empty_there {
+            std::fs::write(place.path(), "").unwrap();
+        }
+        let told = Log::open(place.path(), Options::default()).unwrap_err();
+        assert!(matches!(&told, Error::NotALog(why) if why.contains("log.db-wal")), "{told:?}");
+        // It may hold what was acknowledged: it is left as it is.
+        assert!(std::fs::read(place.beside("log.db-wal")).unwrap() == wal);
+        std::fs::remove_file(place.beside("log.db-wal")).unwrap();
+        assert_eq!(note(&place.open(), 1), 1);
+    }
 }

@@ -6,7 +6,7 @@ use hivelog::{Command, Draft, Error, Filter, Followed, ImportReport, Log, Range,
 
 use crate::{Place, append, approval, batch, foreign, lines, note, refusal, seq};
 
-fn export(log: &Log) -> String {
+pub fn export(log: &Log) -> String {
     let mut out = Vec::new();
     let (mut last, mut total) = (0, 0);
     log.export(&mut out, &mut |done, of| (last, total) = (done, of)).unwrap();

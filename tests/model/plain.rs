@@ -113,7 +113,8 @@ pub struct Row {
     pub at_ms: i64,
     pub kind: String,
     pub agents: Vec<String>,
-    payload: String,
+    pub payload: String,
+    pub gone: bool,
 }
 
 impl Row {
@@ -139,13 +140,21 @@ pub enum No {
     Conflict(i64),
     KeyReused,
     Forbidden,
+    Gone,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Plain {
     pub rows: Vec<Row>,
     /// What a key stands for: the contents, first and last seq.
-    keys: BTreeMap<String, (Vec<String>, i64, i64)>,
+    pub keys: BTreeMap<String, (Vec<String>, i64, i64)>,
+    pub floor: i64,
+    pub board_floor: i64,
+    /// The highest ids that were pruned.
+    pub pruned_approval: i64,
+    pub pruned_question: i64,
+    /// Which event says of which that its text is gone.
+    pub redacted: BTreeMap<i64, i64>,
     /// Whose transients this opening of the log holds: the next one ends them.
     pub held: BTreeSet<String>,
 }
@@ -209,7 +218,13 @@ impl Plain {
         store: impl FnOnce(&mut Self) -> Result<Vec<i64>, No>,
     ) -> Result<(Vec<i64>, usize), No> {
         if let Some((known, first, last)) = self.keys.get(key) {
-            return if *known == contents { Ok(((*first..=*last).collect(), 0)) } else { Err(No::KeyReused) };
+            // Of what was redacted nobody knows any more what was sent.
+            let count = usize::try_from(last - first + 1).unwrap();
+            return if *known == contents || (known.is_empty() && count == contents.len()) {
+                Ok(((*first..=*last).collect(), 0))
+            } else {
+                Err(No::KeyReused)
+            };
         }
         let seqs = store(self)?;
         self.keys.insert(key.into(), (contents, seqs[0], seqs[seqs.len() - 1]));
@@ -222,7 +237,7 @@ impl Plain {
     }
 
     pub fn find(&self, kind: &str, member: &str, value: &Value) -> Option<&Row> {
-        self.rows.iter().rev().find(|row| row.kind == kind && row.value()[member] == *value)
+        self.left().rev().find(|row| row.kind == kind && row.value()[member] == *value)
     }
 
     fn take(&mut self, spec: &Spec, at_ms: i64) -> Result<i64, No> {
@@ -238,7 +253,11 @@ impl Plain {
             if let Some(first) = self.find(kind, "id", &event["id"]) {
                 return Err(No::Conflict(first.seq));
             }
+            let pruned = if entity == "approval" { self.pruned_approval } else { self.pruned_question };
             assert!(matches!(entity, "approval" | "question"));
+            if event["id"].as_i64().unwrap() <= pruned {
+                return Err(No::Invalid);
+            }
         }
         if let Some(entity) = kind.strip_suffix("_resolved") {
             let Some(opened) = self.find(&format!("{entity}_added"), "id", &event["id"]) else {
@@ -254,7 +273,10 @@ impl Plain {
             if entity == "question" {
                 let selected = event["selected"].as_array();
                 let most = if opened["multi"] == true { 2 } else { 1 };
-                if selected.is_some_and(|list| list.len() > most || list.iter().any(|one| one == "z")) {
+                let is_known = opened["question"] != "[redacted]";
+                if is_known
+                    && selected.is_some_and(|list| list.len() > most || list.iter().any(|one| one == "z"))
+                {
                     return Err(No::Invalid);
                 }
                 let asker = opened["asker"].as_str().unwrap().to_owned();
@@ -280,7 +302,7 @@ impl Plain {
     pub fn push(&mut self, at_ms: i64, kind: &str, agents: &[&str], payload: String) -> i64 {
         let seq = self.head() + 1;
         let agents = agents.iter().map(|name| (*name).to_owned()).collect();
-        let row = Row { seq, at_ms, kind: kind.into(), agents, payload };
+        let row = Row { seq, at_ms, kind: kind.into(), agents, payload, gone: false };
         if kind.starts_with("transient") {
             // What is set anew, or ended, is nobody's until a desk says so.
             self.held.remove(row.value()["name"].as_str().unwrap());
@@ -292,7 +314,7 @@ impl Plain {
     /// The board after the first `upto` events.
     pub fn board(&self, upto: i64) -> Board {
         let mut board = Board::default();
-        for row in self.rows.iter().filter(|row| row.seq <= upto) {
+        for row in self.left().filter(|row| row.seq <= upto) {
             board.apply(&row.value());
         }
         board

@@ -135,7 +135,9 @@ impl Plain {
                     return Err(No::Forbidden);
                 }
                 if let Some(chosen) = &selected
-                    && (chosen.iter().any(|one| one == "z") || (chosen.len() > 1 && opened["multi"] == false))
+                    && (!chosen.is_empty() && opened["question"] == "[redacted]"
+                        || chosen.iter().any(|one| one == "z")
+                        || (chosen.len() > 1 && opened["multi"] == false))
                 {
                     return Err(No::Invalid);
                 }

@@ -1,5 +1,7 @@
 //! Text that wants to be something else than text: markup, escapes, frames, marks that hide.
 
+pub mod bodies;
+
 /// Each of them is a text that an agent may say, and has to come back as it was.
 pub fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [

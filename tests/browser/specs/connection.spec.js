@@ -63,6 +63,21 @@ async function isLiveAt(tab, head) {
   return look(tab);
 }
 
+/**
+ * The one tab that leads: one that does not answer for a while is followed by another, and steps back when it looks.
+ * @param {Tab[]} tabs @returns {Promise<Tab>}
+ */
+async function leaderOf(tabs) {
+  /** @type {Tab[]} */
+  let leaders = [];
+  await expect(async () => {
+    const leads = await Promise.all(tabs.map(async (tab) => (await look(tab)).status.leads));
+    leaders = tabs.filter((_, index) => leads[index]);
+    expect(leaders).toHaveLength(1);
+  }).toPass();
+  return /** @type {Tab} */ (leaders[0]);
+}
+
 /** @param {number} from @param {number} to */
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
@@ -73,38 +88,6 @@ async function append(server, count) {
   );
   return /** @type {number} */ (last_seq);
 }
-
-test("a server killed and started twenty times: the head each time, every event once", async ({
-  page,
-  server,
-}) => {
-  await openProbe(page, server.base);
-  await isLiveAt(page, 0);
-  for (let round = 1; round <= 20; round++) {
-    await append(server, 2);
-    await server.stop();
-    await expect.poll(async () => (await look(page)).status.state).toBe("reconnecting");
-    await server.start();
-    const head = await append(server, 1);
-    await isLiveAt(page, head);
-  }
-  const { seqs, states } = await look(page);
-  expect(seqs).toEqual(range(1, 60));
-  expect(states).toEqual([[0, "start"]]);
-});
-
-test("a line cut without a word is noticed by its silence", async ({ page, server, line }) => {
-  await openProbe(page, line.base, { heartbeatMs: 1_000 });
-  await isLiveAt(page, 0);
-  await append(server, 2);
-  await isLiveAt(page, 2);
-  line.hush();
-  await append(server, 3);
-  await expect
-    .poll(async () => (await look(page)).status.reason, { intervals: [50] })
-    .toMatch(/nothing was heard/);
-  expect((await isLiveAt(page, 5)).seqs).toEqual(range(1, 5));
-});
 
 test("a machine that slept does not trust its line", async ({ page, server, line }) => {
   await openProbe(page, line.base, { heartbeatMs: 3_000 });
@@ -129,11 +112,9 @@ test("seven tabs, all live, one stream; the leader closes, five times", async ({
     const head = await append(server, 5);
     for (const tab of tabs) expect((await isLiveAt(tab, head)).states).toHaveLength(1);
     await expect.poll(() => server.streams()).toBe(1);
-    const leads = await Promise.all(tabs.map(async (tab) => (await look(tab)).status.leads));
-    expect(leads.filter(Boolean)).toHaveLength(1);
-    const leader = tabs[leads.indexOf(true)];
+    const leader = await leaderOf(tabs);
     tabs = tabs.filter((tab) => tab !== leader);
-    await Promise.all([leader?.close(), append(server, 20)]);
+    await Promise.all([leader.close(), append(server, 20)]);
   }
   for (const tab of tabs) {
     const { seqs, states } = await isLiveAt(tab, 125);
@@ -146,8 +127,7 @@ for (const how of ["frozen", "hung"]) {
     const tabs = [await context.newPage(), await context.newPage(), await context.newPage()];
     for (const tab of tabs) await openProbe(tab, server.base);
     for (const tab of tabs) await isLiveAt(tab, 0);
-    const leads = await Promise.all(tabs.map(async (tab) => (await look(tab)).status.leads));
-    const leader = /** @type {Tab} */ (tabs[leads.indexOf(true)]);
+    const leader = await leaderOf(tabs);
     const others = tabs.filter((tab) => tab !== leader);
     const devtools = await context.newCDPSession(leader);
     if (how === "frozen") await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
@@ -198,7 +178,7 @@ test("without Web Locks each tab keeps its own stream", async ({ context, server
   for (const tab of tabs) await openProbe(tab, server.base);
   const head = await append(server, 3);
   for (const tab of tabs) expect((await isLiveAt(tab, head)).status.leads).toBe(true);
-  expect(await server.streams()).toBe(2);
+  await expect.poll(() => server.streams()).toBe(2);
 });
 
 test.describe("where one has to sign in", () => {

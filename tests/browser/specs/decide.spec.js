@@ -1,13 +1,24 @@
 /** @file Does what the operator decides happen once, and does every open page show who decided what? */
 
-import { approval, ask, events, isMarked, mark, question, request } from "../asks.js";
+import {
+  approval,
+  ask,
+  events,
+  isLive,
+  isMarked,
+  mark,
+  question,
+  request,
+  stopClock,
+  windOn,
+} from "../asks.js";
 import { expect, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
 /** @typedef {import("../server.js").Server} Server */
 
 /** Sooner than anything that is asked again in turns: what shows by then came by the stream. */
-const AT_ONCE = { timeout: 5_000 };
+const AT_ONCE = { timeout: 10_000 };
 
 /** @param {Tab} tab */
 const header = (tab) => tab.locator("hive-header");
@@ -51,18 +62,14 @@ async function answerByKeys(tab, id) {
   await tab.keyboard.press("Control+Enter");
 }
 
-/** Nobody waits for the ten seconds that a server may ask for. @param {Tab} tab */
-async function isLive(tab) {
-  await expect(async () => {
-    await tab.evaluate(() => dispatchEvent(new Event("online")));
-    await expect(header(tab)).toContainText("Live", { timeout: 500 });
-  }).toPass();
-}
-
 test("approved in one page, seen in another: who and what", async ({ page, elsewhere, server }) => {
   const id = await request(server, { description: "swap the index" });
-  for (const tab of [page, elsewhere]) await tab.goto(server.base);
-  await expect(page).toHaveTitle("(1) hivelog");
+  for (const tab of [page, elsewhere]) {
+    await tab.goto(server.base);
+    await expect(tab).toHaveTitle("(1) hivelog");
+    await isLive(tab);
+    await stopClock(tab);
+  }
   await expect(approval(elsewhere, id).getByRole("button", { name: `Approve ${id}` })).toBeVisible();
   await approval(page, id).getByRole("textbox").fill("go on");
   await approval(page, id)
@@ -189,12 +196,52 @@ test("five requests and three questions by the keyboard alone, over a kill of th
   await expect(approval(page, after).locator(".settled-line")).toContainText("Approved by operator");
 });
 
+test("what is decided becomes a line, but never moves what is under the pointer", async ({
+  page,
+  server,
+}) => {
+  const ids = [];
+  for (let n = 0; n < 4; n++) ids.push(await request(server, { description: `change ${n}` }));
+  const [first, second, third] = /** @type {[number, number, number]} */ (/** @type {unknown} */ (ids));
+  await page.goto(server.base);
+  const button = (/** @type {number} */ id) => approval(page, id).getByRole("button", { name: `Deny ${id}` });
+  await button(second).hover();
+  await stopClock(page);
+  const before = await button(second).boundingBox();
+  await server.call(`api/approvals/${first}/resolve`, { body: { status: "approved" } });
+  await expect(approval(page, first).locator(".settled-line")).toContainText("Approved by");
+  await page.waitForTimeout(300);
+  expect(await button(second).boundingBox()).toEqual(before);
+  const below = await approval(page, third).boundingBox();
+  await button(second).click();
+  await expect(approval(page, second).locator(".settled-line")).toContainText("Denied by");
+  // Somebody who clicks twice meets nothing else there.
+  await page.waitForTimeout(300);
+  expect(await approval(page, third).boundingBox()).toEqual(below);
+  await page.locator("h1").hover();
+  for (const id of [first, second]) {
+    const card = approval(page, id);
+    await expect(card).toHaveClass(/compact/);
+    expect((await card.boundingBox())?.height).toBeLessThan(60);
+    await expect(card).toContainText(`change ${id - 1}`);
+    await expect(card.locator(".settled-line")).toBeVisible();
+    await expect(card.locator("hive-diff")).toBeHidden();
+  }
+  await windOn(page, 6_500);
+  await page.waitForTimeout(1_000);
+  await expect(page.locator("hive-approval")).toHaveCount(4);
+  await windOn(page, 1_000);
+  await expect(page.locator("hive-approval")).toHaveCount(2);
+});
+
 test("a decision by HTTP shows at once", async ({ page, server }) => {
   const id = await request(server);
   const asked = await ask(server, { options: ["yes", "no"] });
   await page.goto(server.base);
   await expect(approval(page, id)).toBeVisible();
   await expect(question(page, asked)).toBeVisible();
+  await isLive(page);
+  await stopClock(page);
   await server.call(`api/approvals/${id}/resolve`, { body: { status: "failed", note: "does not apply" } });
   await expect(approval(page, id).locator(".settled-line")).toContainText(
     /Failed to go through by \S+ .*does not apply/,
@@ -229,6 +276,7 @@ test("what is typed and where the focus is survive what arrives", async ({ page,
   await page.goto(server.base);
   const note = approval(page, id).getByRole("textbox");
   await note.fill("half a th");
+  await stopClock(page);
   for (let n = 0; n < 20; n++) await request(server, { description: `more ${n}` });
   await server.call(`api/approvals/${first}/resolve`, { body: { status: "approved" } });
   await expect(page.locator("hive-approval")).toHaveCount(22);
@@ -239,8 +287,10 @@ test("what is typed and where the focus is survive what arrives", async ({ page,
 });
 
 test("a question that nobody answered in time is shown as expired", async ({ page, server }) => {
-  const id = await ask(server, { ttl_seconds: 2 });
   await page.goto(server.base);
+  await isLive(page);
+  await stopClock(page);
+  const id = await ask(server, { ttl_seconds: 2 });
   await expect(question(page, id).locator(".settled-line")).toContainText("Expired unanswered");
   await expect(question(page, id).getByRole("button", { name: "Answer" })).toHaveCount(0);
 });

@@ -74,6 +74,108 @@ test("a moment is chosen by its time or its number", async ({ page, server }) =>
   await page.goBack();
   await expect(page.getByRole("region", { name: "The board in the past" })).toHaveCount(0);
   await expect(page).toHaveURL(server.base);
+
+  // Both events are of other seconds, since the field takes whole ones.
+  await new Promise((resolve) => setTimeout(resolve, 2_100));
+  const after = await request(server, { description: "came later" });
+  const { recorded_at_ms } = JSON.parse(await server.call("api/history/3"));
+  const before_ms = Math.floor(recorded_at_ms / 1_000) * 1_000;
+  const local = new Date(before_ms - new Date(before_ms).getTimezoneOffset() * 60_000);
+  await page.getByText("Look at the past").click();
+  await page.getByLabel("At this time").fill(local.toISOString().slice(0, 19));
+  await page.getByRole("button", { name: "Show the board then" }).click();
+  await expect(page).toHaveURL(/\?at=2$/);
+  await expect(page.locator(".past-board")).toContainText("Waited for the operator: 1");
+  await expect(page.locator(".past-board")).not.toContainText("came later");
+  await expect(approval(page, after)).toBeVisible();
+  await page.getByRole("button", { name: "Back to now" }).click();
+  await page.getByText("Look at the past").click();
+  await page.getByLabel("At this time").fill("2001-01-01T00:00:00");
+  await page.getByRole("button", { name: "Show the board then" }).click();
+  await expect(page.locator("hive-past").getByRole("alert")).toContainText("Nothing had happened by then");
+});
+
+test("a past that is pruned, or not to be had now, says so and comes back", async ({ page, server }) => {
+  const gone = await request(server);
+  await server.call(`api/approvals/${gone}/resolve`, { body: { status: "denied" } });
+  await request(server, { description: "was open then" });
+  const kinds = ["approval_added", "approval_resolved"];
+  await server.call("api/prune", { body: { before_seq: 3, kinds } });
+  await page.goto(`${server.base}?at=1&event=1`);
+  const alert = page.locator("hive-past").getByRole("alert");
+  await expect(alert).toContainText("What happened up to #1 was pruned");
+  await expect(page.locator("dialog.detail")).toContainText("Event 1 was pruned");
+  await expect(page.locator(".past-board")).toBeEmpty();
+  // What is now is not touched by it.
+  await expect(page.locator("hive-approval")).toHaveCount(1);
+
+  const busy = { status: 503, type: "urn:hivelog:busy", title: "another board is being worked out" };
+  await page.route("**/api/state?at=3", (route) => {
+    const answer = { status: 503, contentType: "application/problem+json", body: JSON.stringify(busy) };
+    return route.fulfill(answer);
+  });
+  await page.goto(`${server.base}?at=3`);
+  await expect(alert).toContainText("Try again in a moment");
+  await page.unroute("**/api/state?at=3");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expect(page.locator(".past-board")).toContainText("was open then");
+  await expect(page.locator("hive-past .problem")).toHaveText("");
+});
+
+test("scrolled back to the first event of a log that is longer than what is kept, each once and in order", async ({
+  page,
+  server,
+}) => {
+  const count = 7_000;
+  test.setTimeout(300_000);
+  await page.setViewportSize({ width: 1280, height: 1_700 });
+  for (let n = 0; n < count; n += 1_000)
+    await server.append(Array.from({ length: 1_000 }, (_, m) => ({ kind: "probe.event", n: n + m + 1 })));
+  await page.goto(server.base);
+  await expect(row(page, count)).toBeInViewport();
+  // What is drawn is noted at each change: no gap and no double within, and all there was in the end.
+  await page.evaluate(() => {
+    const seen = new Set();
+    /** @type {string[]} */
+    const wrong = [];
+    const look = () => {
+      const rows = [...document.querySelectorAll("hive-feed li.row")];
+      const seqs = rows.map((row) => Number(/** @type {HTMLElement} */ (row).dataset.seq));
+      seqs.forEach((seq, index) => {
+        if (index > 0 && seq !== Number(seqs[index - 1]) + 1) wrong.push(`${seqs[index - 1]} before ${seq}`);
+        if (!rows[index]?.textContent?.includes(`n: ${seq}`)) wrong.push(`${seq}: another text`);
+        seen.add(seq);
+      });
+    };
+    look();
+    new MutationObserver(look).observe(/** @type {Element} */ (document.querySelector("hive-feed ol")), {
+      childList: true,
+    });
+    Object.assign(globalThis, { seen, wrong });
+  });
+  await page.locator("hive-feed .rows").hover();
+  await expect(async () => {
+    for (let n = 0; n < 10; n++) {
+      await page.mouse.wheel(0, -1_100);
+      // Not faster than it is drawn: what is scrolled past unseen is not drawn.
+      await page.evaluate(
+        () => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then))),
+      );
+    }
+    await expect(row(page, 1)).toBeInViewport({ timeout: 20 });
+  }).toPass({ intervals: [1] });
+  await expect(page.locator("hive-feed .row-edge")).toHaveText("The log begins here.");
+  const { seen, wrong } = await page.evaluate(() => {
+    const { seen, wrong } = /** @type {any} */ (globalThis);
+    return { seen: seen.size, wrong };
+  });
+  expect(wrong).toEqual([]);
+  expect(seen).toBe(count);
+  // And forward again, over what was dropped: to the end, and what comes is there.
+  await page.locator("hive-feed .rows").press("End");
+  await expect(row(page, count)).toBeInViewport();
+  const { seq } = await server.append({ kind: "probe.event", n: count + 1 });
+  await expect(row(page, seq)).toBeInViewport();
 });
 
 test("filters, a search and an event in the address survive a reload", async ({ page, server }) => {
@@ -184,4 +286,20 @@ test("what is saved are the lines as the log has them", async ({ page, server })
     expect(await readFile(await saved.path(), "utf8")).toBe(expected);
     await expect(page.locator("hive-feed")).toContainText("each event as it was received");
   }
+});
+
+test("what is left below the floor is scrolled to as everything else", async ({ page, server }) => {
+  const sent = { kind: "sent", from: "alice", to: "bob", body: "hello", at: 1 };
+  for (let part = 0; part < 3; part++)
+    await server.append(Array.from({ length: 600 }, (_, n) => ({ kind: "probe.kept", part, n })));
+  await server.append(Array.from({ length: 400 }, () => sent));
+  await server.call("api/prune", { body: { before_seq: 2_000, kinds: ["sent"] } });
+  await page.goto(server.base);
+  await expect(row(page, 2_200)).toBeInViewport();
+  await page.locator("hive-feed .rows").hover();
+  await expect(async () => {
+    await page.mouse.wheel(0, -3_000);
+    await expect(row(page, 1)).toBeInViewport({ timeout: 50 });
+  }).toPass({ intervals: [10] });
+  await expect(page.locator("hive-feed .row-edge")).toHaveText("The log begins here.");
 });

@@ -195,6 +195,50 @@ test("the raw text of an event is the one received", async ({ page, server }) =>
   await expect(page.locator("dialog.detail pre.raw")).toHaveText(received);
 });
 
+test("halves of characters are marked, and no cut makes one", async ({ page, server }) => {
+  // The server takes no such text; a file that was written by something else may hold one.
+  const half = "a\ud83d|\udc1d|\ufffd";
+  await page.route("**/api/history?**", async (route) => {
+    const answer = await route.fetch();
+    const text = (await answer.text()).replaceAll("HALF", "a\\ud83d|\\udc1d|\ufffd");
+    await route.fulfill({ response: answer, body: text });
+  });
+  await server.append({ kind: "probe.said", text: "HALF" });
+  // A bee at each place where a text may be cut.
+  for (let n = 0; n < 4; n++)
+    await server.append({ kind: "probe.said", text: "x".repeat(n) + "🐝".repeat(30_000) });
+  await request(server, { description: `${"x".repeat(199)}${"🐝".repeat(3_000)}\ny${"🐝".repeat(3_000)}` });
+  await page.goto(server.base);
+  await expect(approval(page, 1).locator(".mark")).toHaveCount(0);
+  await expect(page.locator('li.row[data-seq="1"]')).toContainText("aU+D83D|U+DC1D|\ufffd");
+  await page.locator('li.row[data-seq="1"] a').click();
+  await expect(page.locator("dialog.detail dd").first()).toContainText("aU+D83D|U+DC1D|\ufffd");
+  for (let seq = 2; seq <= 5; seq++) {
+    await open(page, seq);
+    await page.locator("dialog.detail button.more").first().click();
+    // A half would be marked.
+    await expect(page.locator("dialog.detail .mark")).toHaveCount(0);
+  }
+  const torn = await page.evaluate(() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walker.nextNode()) {
+      const { data } = /** @type {Text} */ (walker.currentNode);
+      if (!data.isWellFormed()) found.push(data.slice(0, 40));
+    }
+    return found;
+  });
+  expect(torn).toEqual([]);
+  // What an operator pastes may be torn too: it is not sent as something else, and nothing is claimed.
+  const card = approval(page, 1);
+  await card.getByRole("textbox").evaluate((field, text) => {
+    /** @type {HTMLInputElement} */ (field).value = text;
+  }, half);
+  await card.getByRole("button", { name: "Deny 1" }).click();
+  await expect(card.getByRole("alert")).toContainText("Nothing was decided");
+  await expect(card.locator(".settled-line")).toHaveCount(0);
+});
+
 test("texts as large as they come", async ({ page, server }) => {
   await page.setViewportSize(NARROW);
   await page.goto(server.base);

@@ -327,6 +327,43 @@ test("only some kinds", async () => {
   assert.match(server.requests.find((path) => path.includes("stream")) ?? "", /kind=c\.d&kind=e\.f$/);
 });
 
+test("only some kinds, over a break: it resumes by its position, and asks for the same kinds", async () => {
+  const tab = open({ kinds: ["c.d"] });
+  await tab.live();
+  server.append(2, "a.b");
+  server.append(1, "c.d");
+  await tab.until(() => tab.seqs.length === 1);
+  server.cut();
+  server.append(1, "c.d");
+  server.append(1, "a.b");
+  await tab.until(() => tab.seqs.length === 2);
+  assert.deepEqual(tab.seqs, [3, 4]);
+  const [first, second] = server.requests.filter((path) => path.includes("stream"));
+  assert.equal(first, "/prefix/api/stream?kind=c.d");
+  assert.equal(second, `/prefix/api/stream?after=${server.logId}-3&kind=c.d`);
+});
+
+for (const after of [2, "00000000000000aa-2"]) {
+  test(`only some kinds, after ${after}: those come before the state`, async () => {
+    server.append(3, "c.d");
+    server.append(1, "a.b");
+    const gate = withResolvers();
+    server.stateGate = gate.promise;
+    const tab = open({ after, kinds: ["c.d"] });
+    await once(server.changes, "stream");
+    assert.deepEqual(
+      server.requests.filter((path) => path.includes("stream")),
+      [`/prefix/api/stream?after=${after}&kind=c.d`],
+    );
+    gate.resolve();
+    await tab.live();
+    server.append(1, "c.d");
+    await tab.until(() => tab.seqs.length === 2);
+    assert.deepEqual(tab.seqs, [3, 5]);
+    assert.deepEqual(tab.states, [{ seq: 4, reason: "start", given: 1 }]);
+  });
+}
+
 test("a page's own fault does not end the stream", async () => {
   /** @type {Error[]} */
   const faults = [];

@@ -173,6 +173,8 @@ class FakeStream {
 export class FakeLocks {
   /** @type {Map<string, {queue: (() => void)[], held: {lose: (error: Error) => void}|null}>} */
   #names = new Map();
+  /** How long the next in a queue waits for a lock that was given back. */
+  delayMs = 0;
 
   /** @type {any} */
   request = (
@@ -189,7 +191,9 @@ export class FakeLocks {
         const next = () => {
           if (lock.held !== held) return;
           lock.held = null;
-          lock.queue.shift()?.();
+          const next = lock.queue.shift();
+          if (this.delayMs > 0) setTimeout(() => next?.(), this.delayMs);
+          else next?.();
         };
         Promise.resolve().then(callback).then(resolve, reject).finally(next);
       };

@@ -50,12 +50,12 @@ for (const [name, end] of [
 test("a megabyte in small pieces is read in passing time", () => {
   const parser = new FrameParser();
   const bytes = new TextEncoder().encode(`data: ${"x".repeat(4 << 20)}\n\n`);
-  const begin = performance.now();
+  const begin = process.cpuUsage();
   let frames = 0;
   for (let at = 0; at < bytes.length; at += 1_000)
     frames += parser.push(bytes.subarray(at, at + 1_000)).length;
   assert.equal(frames, 1);
-  assert.ok(performance.now() - begin < 2_000);
+  assert.ok(process.cpuUsage(begin).user < 2_000_000);
 });
 
 test("a BOM at the start is no text", () => {

@@ -58,3 +58,33 @@ test("says what changed, and nothing where an id is unknown or taken", () => {
   assert.equal(apply(10, "toString", {}), null);
   assert.equal(board.seq, 10);
 });
+
+test("a text that is redacted leaves the rows that are of it, at once and for good", () => {
+  const state = structuredClone(states.get(events.at(-1).seq));
+  const opening = { seq: 1, recorded_at_ms: 0, kind: "approval_added", id: 1, agent: "a", sha_short: "abc" };
+  state.approvals = [{ ...opening, diff: "secret", description: "secret", status: "pending" }];
+  const closed = state.recent_questions[0];
+  const board = new Board(state);
+  const untouched = board.recentApprovals[0];
+  board.redact(1, null);
+  assert.equal(JSON.stringify(board.toState()).includes("secret"), false);
+  board.redact(1, { ...opening, sha_short: "[redacted]", diff: "[redacted]", description: "[redacted]" });
+  assert.deepEqual(board.approvals.get(1), {
+    ...opening,
+    sha_short: "[redacted]",
+    diff: "[redacted]",
+    description: "[redacted]",
+    status: "pending",
+    note: null,
+  });
+  board.redact(closed.resolved_seq, {
+    seq: closed.resolved_seq,
+    recorded_at_ms: 0,
+    kind: "question_resolved",
+    answer: "[redacted]",
+  });
+  assert.equal(board.recentQuestions[0]?.answer, "[redacted]");
+  assert.equal(board.recentQuestions[0]?.question, closed.question);
+  assert.equal(board.recentQuestions[0]?.seq, closed.seq);
+  assert.equal(board.recentApprovals[0], untouched);
+});

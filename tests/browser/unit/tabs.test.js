@@ -101,6 +101,37 @@ test("the leader is frozen and thawed", async () => {
   assert.equal(frozen.states.length, 1);
 });
 
+test("a leader that closes says so: no tab goes on claiming to be live", async () => {
+  await openAll(2);
+  const closing = leader();
+  const other = /** @type {Tab} */ (tabs.find((tab) => tab !== closing));
+  // A browser takes its time to hand a lock over.
+  locks.delayMs = 200;
+  closing.client.close();
+  await other.until(() => other.client.status().reason === "the tab with the stream closed");
+  assert.equal(other.state, "reconnecting");
+  server.append(1);
+  await other.whole(1);
+});
+
+test("a follower that hears only how far the leader is reads what it missed", async () => {
+  // Nothing else is heard in that time, and nobody is missed.
+  server.beats = false;
+  for (let n = 0; n < 2; n++) open({ env: { heartbeatMs: 60_000 } });
+  for (const tab of tabs) await tab.live();
+  const leading = leader();
+  const other = /** @type {Tab} */ (tabs.find((tab) => tab !== leading));
+  leading.hung = true;
+  server.append(3);
+  await leading.whole(3);
+  leading.hung = false;
+  assert.deepEqual(other.seqs, []);
+  other.document.dispatchEvent(new Event("visibilitychange"));
+  await other.whole(3);
+  assert.deepEqual(other.seqs, [1, 2, 3]);
+  assert.equal(other.leads, false);
+});
+
 test("a leader that hangs loses the lead; when it is back, it follows", async () => {
   await openAll(3);
   const hung = leader();

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use hivelog::Role;
 use hivelog::http::Access;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use super::House;
 use crate::client::{Conn, soon, within};
@@ -41,6 +43,34 @@ async fn revocation_ends_streams_waits_and_downloads() {
     // Another one's goes on.
     crate::append(&house.server.log, r#"{"kind":"test.note"}"#).expect("stored");
     assert_eq!(kept.lines(1).await.len(), 1);
+}
+
+/// A stream that never has to wait for what comes next is asked all the same.
+#[tokio::test]
+async fn a_replay_is_cut_when_its_credential_goes() {
+    let house = House::new().await;
+    let token = house.token("ops", &[Role::Read]).await;
+    for _ in 0..50 {
+        let text = "x".repeat(20_000);
+        crate::append(&house.server.log, &json!({ "kind": "test.large", "text": text }).to_string())
+            .expect("stored");
+    }
+    // The body itself: what a socket would hold already is not in the way.
+    let app = hivelog::http::router(house.server.log.clone(), Access::credentials());
+    let request = axum::http::Request::get("/api/stream?after=0")
+        .header("Host", "localhost")
+        .header("Authorization", bearer(&token))
+        .body(axum::body::Body::empty())
+        .expect("a request");
+    let response = app.oneshot(request).await.expect("an answer");
+    let mut body = response.into_body().into_data_stream();
+    for _ in 0..3 {
+        body.next().await.expect("a piece").expect("no error");
+    }
+    house.credentials.revoke("ops").await.expect("revoked");
+    // The next piece may have been taken up already.
+    let left = soon("the end", body.count()).await;
+    assert!(left <= 1, "{left} pieces more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

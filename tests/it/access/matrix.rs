@@ -44,6 +44,8 @@ pub const ROWS: &[Row] = &[
     ("POST /api/tokens", "/api/tokens", r#"{"roles":["read"],"name":"new-{caller}"}"#, admin(201)),
     ("GET /api/tokens", "/api/tokens", "", admin(200)),
     ("DELETE /api/tokens/{name}", "/api/tokens/victim-{caller}", "", admin(204)),
+    ("POST /api/prune", "/api/prune", r#"{"before_seq":1}"#, admin(200)),
+    ("POST /api/events/{seq}/redact", "/api/events/1/redact", "", admin(200)),
     ("POST /api/login", "/api/login", "", [401, 401, 201, 403, 403, 403, 201, 201]),
     ("POST /session", "/session", r#"{"token":"{token}"}"#, OPEN),
     ("GET /api/approvals", "/api/approvals", "", [401, 401, 200, 403, 200, 200, 200, 200]),

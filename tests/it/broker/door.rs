@@ -6,7 +6,7 @@ use hivelog::http::Access;
 use hivelog::{Desk, Log, Role};
 use serde_json::{Value, json};
 
-use crate::client::Reply;
+use crate::client::{Conn, Reply, soon};
 use crate::server::{JSON, Server, check_problem};
 
 async fn send(server: &Server, body: Value) -> Reply {
@@ -147,12 +147,13 @@ async fn a_wait_ends_with_a_message_or_its_time_or_the_server() {
     });
     check_problem(&reply, 503, "closed");
     let server = Server::start().await;
-    let addr = server.addr;
+    let mut waiting = Conn::open(server.addr).await;
     let bytes = server.bytes("POST", "/api/agents/bob/recv?wait=20", &[], b"");
-    let waiting = tokio::spawn(async move { crate::client::once(addr, &bytes).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    waiting.send(&bytes).await.unwrap();
+    // It came before this one, which is answered: it waits by now.
+    assert_eq!(server.get("/livez").await.status, 200);
     assert!(server.stop().await < Duration::from_secs(4));
-    assert_eq!(waiting.await.unwrap().json(), json!({"messages": []}));
+    assert_eq!(soon("an answer", waiting.reply()).await.unwrap().json(), json!({"messages": []}));
 }
 
 #[tokio::test]

@@ -206,6 +206,32 @@ async fn a_stopping_server_ends_waits() {
 }
 
 #[tokio::test]
+async fn a_long_page_goes_out_in_parts_and_is_the_same_page() {
+    let server = Server::start().await;
+    let text = "t".repeat(200);
+    let events: Vec<Value> =
+        (0..1_500).map(|number| json!({"kind": "test.note", "number": number, "text": text})).collect();
+    server.append_all(&events).await;
+    for (order, from, next) in [("asc", "after=200", "next_after"), ("desc", "before=1300", "next_before")] {
+        let long = server.get(&format!("/api/history?{from}&limit=1000&order={order}")).await;
+        assert_eq!((long.status, long.header("content-length")), (200, None));
+        let long = long.json();
+        let (mut from, mut pieced) = (from.to_owned(), Vec::new());
+        while pieced.len() < 1_000 {
+            let short = server.get(&format!("/api/history?{from}&limit=100&order={order}")).await;
+            assert_eq!(short.header("content-length"), Some(short.body.len().to_string().as_str()));
+            let short = short.json();
+            pieced.extend(short["events"].as_array().expect("events").clone());
+            let name = next.strip_prefix("next_").expect("a cursor");
+            from = format!("{name}={}", short[next]);
+        }
+        assert_eq!(long["events"].as_array(), Some(&pieced), "{order}");
+        let last = &pieced[999]["seq"];
+        assert_eq!((&long[next], &long["seq"]), (last, &json!(1_500)));
+    }
+}
+
+#[tokio::test]
 async fn lines_are_the_pages_byte_for_byte() {
     let server = Server::start().await;
     let events: Vec<Value> = (0..2_500)
@@ -221,7 +247,7 @@ async fn lines_are_the_pages_byte_for_byte() {
         loop {
             let reply = server.get(&format!("/api/history?after={after}{rest}&limit=300")).await;
             let (_, events) = reply.text().split_once("\"events\":[").expect("events");
-            let events = events.strip_suffix("]}").expect("the end");
+            let (events, _) = events.rsplit_once("],\"next_after\":").expect("the end");
             if events.is_empty() {
                 break;
             }

@@ -1,0 +1,204 @@
+//! The verbs that take something out of a log, through a server and on the file alone: what they print, what is
+//! left, and their exit codes.
+
+#![expect(clippy::expect_used, reason = "a test says best where it fails by failing there")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::{Value, json};
+
+const HIVELOG: &str = env!("CARGO_BIN_EXE_hivelog");
+const SECRET: &str = "hunter2";
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// A log of five messages, and a note after each.
+    fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().expect("a folder") };
+        let lines: String = (0..5)
+            .map(|n| {
+                format!(
+                    "{}\n{}\n",
+                    json!({"kind": "sent", "from": "alice", "to": "bob", "body": SECRET, "at": 1}),
+                    json!({"kind": "app.note", "n": n})
+                )
+            })
+            .collect();
+        place.run(&["append", "-"]).write_stdin(lines).assert().success();
+        place
+    }
+
+    fn db(&self) -> PathBuf {
+        self.folder.path().join("log.db")
+    }
+
+    fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(HIVELOG);
+        for name in ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG", "COLUMNS", "CLICOLOR_FORCE"]
+        {
+            command.env_remove(name);
+        }
+        command.args(args).arg("--db").arg(self.db());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Command {
+        let mut command = Command::from_std(self.command(args));
+        command.timeout(Duration::from_mins(1));
+        command
+    }
+
+    fn serve(&self, args: &[&str]) -> Served {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child =
+            command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a server");
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("its stdout")).read_line(&mut first).expect("a line");
+        assert!(first.starts_with("http://"), "{first}");
+        Served(child)
+    }
+
+    /// Whether a word lies in a file of the log.
+    fn has(&self, word: &str) -> bool {
+        let entries = std::fs::read_dir(self.folder.path()).expect("the folder");
+        entries.into_iter().any(|entry| {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+            memchr::memmem::find(&bytes, word.as_bytes()).is_some()
+        })
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(args).assert().success().get_output().stdout.clone();
+        serde_json::from_slice(&output).expect("JSON")
+    }
+}
+
+/// A server, killed at the end.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _killed = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+#[test]
+fn both_doors_prune_the_same() {
+    for is_served in [false, true] {
+        let place = Place::new();
+        let server = is_served.then(|| place.serve(&[]));
+        let told = |dry: bool| json!({"floor": if dry { 5 } else { 5 }, "pruned": 3});
+        assert_eq!(place.json(&["prune", "--before", "7", "--dry-run", "--json"]), told(true));
+        assert_eq!(place.json(&["state", "--json"])["floor"], 0, "a dry run changes nothing");
+        let dry = place.run(&["prune", "--before", "7", "--dry-run"]).assert().success();
+        dry.stdout("3 events would be pruned; above seq 5 the log is whole\n");
+        place
+            .run(&["prune", "--before", "7"])
+            .assert()
+            .success()
+            .stdout("3 events were pruned; above seq 5 the log is whole\n");
+        assert_eq!(place.json(&["check", "--json"])["floor"], 5);
+        // What is left below the floor is still printed.
+        let history = place.run(&["history", "--json", "--limit", "7"]).assert().success();
+        let lines = String::from_utf8(history.get_output().stdout.clone()).expect("UTF-8");
+        let seqs: Vec<i64> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["seq"].as_i64().expect("a seq"))
+            .collect();
+        assert_eq!(seqs, [2, 4, 6, 7, 8, 9, 10]);
+        assert_eq!(place.json(&["prune", "--before", "2001-01-01T00:00:00Z", "--json"])["pruned"], 0);
+        assert_eq!(place.json(&["prune", "--before", "30d", "--kind", "*", "--json"])["pruned"], 0);
+        let all = place.json(&["prune", "--before", "2100-01-01T00:00:00Z", "--kind", "*", "--json"]);
+        assert_eq!(all, json!({"floor": 10, "pruned": 5}));
+        drop(server);
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_usage() {
+    let place = Place::new();
+    for before in ["", "yesterday", "-1", "99999999999999999", "5m", "1,2", "2GiB"] {
+        let told = place.run(&["prune", "--before", before]).assert().code(2);
+        told.stdout("").stderr(contains("--before"));
+    }
+    place.run(&["prune"]).assert().code(2);
+    place.run(&["prune", "--before", "3", "--kind", "No"]).assert().code(2).stderr(contains("kind"));
+    for keep in ["sent", "sent=", "sent=soon", "No=30d", "sent=5m", "=30d"] {
+        place
+            .run(&["serve", "--listen", "127.0.0.1:0", "--keep", keep])
+            .assert()
+            .code(2)
+            .stderr(contains("--keep"));
+    }
+    let nowhere = Place { folder: tempfile::tempdir().expect("a folder") };
+    nowhere.run(&["prune", "--before", "3"]).assert().code(3);
+    nowhere.run(&["redact", "3"]).assert().code(3);
+    assert!(!nowhere.db().exists());
+}
+
+#[test]
+fn both_doors_redact_the_same() {
+    for is_served in [false, true] {
+        let place = Place::new();
+        let server = is_served.then(|| place.serve(&[]));
+        for (seq, told) in [(1, 11), (3, 12), (5, 13), (7, 14)] {
+            let printed = format!("event {seq} is redacted; event {told} says so\n");
+            for _ in 0..2 {
+                place.run(&["redact", &seq.to_string()]).assert().success().stdout(printed.clone());
+            }
+        }
+        assert!(place.has(SECRET), "one is left");
+        assert_eq!(place.json(&["redact", "9", "--json"]), json!({"seq": 15}));
+        assert!(!place.has(SECRET));
+        assert!(!place.has("unter2"));
+        let who = if is_served { json!("operator") } else { json!(null) };
+        let told = place.run(&["history", "--json", "--kind", "hivelog.redacted", "--limit", "1"]).assert();
+        let line: Value = serde_json::from_slice(&told.get_output().stdout).expect("JSON");
+        assert_eq!((&line["redacted_seq"], &line["by"]), (&json!(9), &who));
+        place.run(&["redact", "99"]).assert().code(3);
+        place.run(&["redact", "11"]).assert().code(2).stderr(contains("no text"));
+        place.run(&["redact", "0"]).assert().code(2);
+        drop(server);
+    }
+}
+
+#[test]
+fn a_reader_in_the_way_is_exit_code_75() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let shell = hivelog::rusqlite::Connection::open(place.db()).expect("a shell");
+    shell.execute_batch("BEGIN").expect("begun");
+    shell.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("read");
+    place.run(&["redact", "1"]).assert().code(75).stderr(contains("shell").or(contains("reader")));
+    drop(shell);
+    place.run(&["redact", "1"]).assert().success().stdout("event 1 is redacted; event 11 says so\n");
+    drop(server);
+}
+
+#[test]
+fn a_server_keeps_what_it_is_told_to_keep() {
+    let place = Place::new();
+    // Everything is young, so nothing goes, but the rules are taken.
+    let server = place.serve(&[
+        "--keep",
+        "sent=all",
+        "--keep",
+        "app.note=30d,5,1MiB",
+        "--keep",
+        "*=4w",
+        "--keep",
+        "approvals=90d",
+    ]);
+    assert_eq!(place.json(&["state", "--json"])["floor"], 0);
+    drop(server);
+}
