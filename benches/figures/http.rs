@@ -1,5 +1,6 @@
 //! Appending and reading over HTTP, beside the plain loop and the plain scan.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hivelog::Durability;
@@ -24,6 +25,20 @@ pub fn section(samples: &[Sample], time: Duration, rounds: usize) {
     }
     history(&mut table, samples, rounds);
     table.print();
+}
+
+/// Appending alone.
+pub fn appends_alone(samples: &[Sample], durability: Durability) {
+    let mut table = Table::new("Appends over HTTP");
+    append(&mut table, samples, durability, (Duration::from_millis(300), 9));
+    table.print();
+}
+
+/// Single events over so many connections, a second.
+pub fn posts(samples: &[Sample], path: &Path, connections: usize, time: Duration) -> f64 {
+    let server = Server::start(path, Durability::Full);
+    let singles = singles(samples, &server.address);
+    Many::connect(&server.address, connections).run(&singles, time)
 }
 
 /// Reading alone.
@@ -115,6 +130,7 @@ fn history(table: &mut Table, samples: &[Sample], rounds: usize) {
     }
     let scan = Scan::open(&path);
     let mut second = Client::connect(&server.address);
+    indexed(&mut client);
     let figures = in_turn(
         rounds,
         &mut [
@@ -125,8 +141,8 @@ fn history(table: &mut Table, samples: &[Sample], rounds: usize) {
     );
     let rows = [
         ("raw scan, pages of 1000", Goal::None),
-        ("GET /api/history, pages of 1000", Goal::Ratio(0.35)),
-        ("GET /api/history as NDJSON, the whole range", Goal::Ratio(0.5)),
+        ("GET /api/history, pages of 1000", Goal::Ratio(0.45)),
+        ("GET /api/history as NDJSON, the whole range", Goal::Ratio(0.6)),
     ];
     for (index, (what, goal)) in rows.into_iter().enumerate() {
         table.row(Row {
@@ -140,14 +156,31 @@ fn history(table: &mut Table, samples: &[Sample], rounds: usize) {
     }
 }
 
+/// Waits until the search index has taken up what was appended: it does that on these two cores.
+pub fn indexed(client: &mut Client) {
+    let request = wire::get(&client.host, "/metrics", "text/plain");
+    loop {
+        let text = String::from_utf8_lossy(client.ask(&request)).into_owned();
+        let gauge =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let (head, indexed) = (gauge("hivelog_head_seq "), gauge("hivelog_search_seq "));
+        if head.unwrap() == indexed.unwrap() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 fn pages(client: &mut Client) -> usize {
     let (mut after, mut rows) = (0, 0);
     while rows < HISTORY_ROWS {
         let path = format!("/api/history?after={after}&limit={BATCH}");
         let request = wire::get(&client.host, &path, "application/json");
         let body = client.ask(&request);
-        let next = wire::member(body, "\"next_after\":").unwrap();
-        assert!(next > after, "the cursor does not move: {}", String::from_utf8_lossy(&body[..200]));
+        // The cursors stand at the end, where no event can be taken for them.
+        let end = &body[body.len().saturating_sub(64)..];
+        let next = wire::member(end, "\"next_after\":").unwrap();
+        assert!(next > after, "the cursor does not move: {}", String::from_utf8_lossy(end));
         rows += usize::try_from(next - after).unwrap();
         after = next;
     }

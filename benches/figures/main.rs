@@ -14,15 +14,26 @@
 
 mod alone;
 mod append;
+mod audience;
+mod both;
 mod client;
+mod deep;
 mod fanout;
+mod filtered;
+mod flood;
+mod growth;
 mod history;
 mod http;
+mod idle;
+mod killed;
 mod many;
+mod mix;
 mod payload;
 mod raw;
 mod reopen;
+mod sender;
 mod server;
+mod steady;
 mod subscriber;
 mod swarm;
 mod table;
@@ -40,10 +51,12 @@ const FANOUT_ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = args.as_slice()
-        && first == subscriber::ARGUMENT
-    {
-        return subscriber::run(rest);
+    if let [first, rest @ ..] = args.as_slice() {
+        match first.as_str() {
+            subscriber::ARGUMENT => return subscriber::run(rest),
+            sender::ARGUMENT => return sender::run(rest, &payload::samples()),
+            _ => {}
+        }
     }
     // cargo adds `--bench`.
     let names: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
@@ -67,13 +80,37 @@ fn main() {
     if wanted("http") {
         http::section(&samples, TIME, ROUNDS);
     }
+    if wanted("both") {
+        both::section(&samples, TIME, ROUNDS);
+    }
     if wanted("swarm") {
         swarm::section(&samples, TIME, ROUNDS);
     }
     if wanted("fanout") {
         fanout::section(&samples, FANOUT_TIME, FANOUT_ROUNDS);
     }
+    if wanted("killed") {
+        killed::section(&samples, ROUNDS);
+    }
+    if wanted("filtered") {
+        filtered::section(FANOUT_TIME, FANOUT_ROUNDS);
+    }
+    if wanted("flood") {
+        flood::section(&samples);
+    }
+    if wanted("idle") {
+        idle::section();
+    }
     if wanted("reopen") {
         reopen::section(&samples, ROUNDS);
+    }
+    if wanted("steady") {
+        steady::section(&samples);
+    }
+    if wanted("growth") {
+        growth::section(&samples, ROUNDS);
+    }
+    if wanted("deep") {
+        deep::section(&samples, ROUNDS);
     }
 }

@@ -46,6 +46,22 @@ pub fn section(samples: &[Sample], rounds: usize) {
             });
         }
     }
+    // A first start builds the text index.
+    for path in [&small_path, &large_path] {
+        ready_ms(path);
+    }
+    let ready =
+        in_turn(rounds, &mut [Case::new(|| ready_ms(&small_path)), Case::new(|| ready_ms(&large_path))]);
+    for (index, name) in names.iter().enumerate() {
+        table.row(Row {
+            what: &format!("start of a server to ready, {name}"),
+            mode: "full",
+            figures: &ready[index],
+            unit: "ms",
+            beside: (index > 0).then_some((names[0].as_str(), &ready[0])),
+            goal: Goal::AtMost(50.0),
+        });
+    }
     let (rss, peak, idle) = memory(&large_path, large);
     let mut row = |what: &str, value: f64, goal: Goal| {
         let what = format!("server {what}, {} exported", names[1]);
@@ -55,7 +71,33 @@ pub fn section(samples: &[Sample], rounds: usize) {
     row("VmRSS before the export", idle, Goal::None);
     row("VmRSS at most", rss, Goal::AtMost(64.0));
     row("VmHWM", peak, Goal::AtMost(64.0));
+    if let Some(stripped) = stripped_mib(folder.path()) {
+        let figures = Figures(vec![stripped]);
+        let (what, goal) = ("the binary, stripped", Goal::AtMost(15.0));
+        table.row(Row { what, mode: "", figures: &figures, unit: "MiB", beside: None, goal });
+    }
     table.print();
+}
+
+/// From the start of the process until `/readyz` says yes.
+fn ready_ms(path: &Path) -> f64 {
+    let begin = Instant::now();
+    let server = Server::start(path, Durability::Full);
+    let mut client = Client::connect(&server.address);
+    let request = wire::get(&server.address, "/readyz", "application/json");
+    while client.head_of(&request).0 != 200 {}
+    let passed = begin.elapsed().as_secs_f64() * 1_000.0;
+    server.stop();
+    passed
+}
+
+/// The binary of this build without its symbols; `None` where there is no `strip`.
+fn stripped_mib(folder: &Path) -> Option<f64> {
+    let stripped = folder.join("stripped");
+    let mut strip = std::process::Command::new("strip");
+    let status = strip.arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_hivelog")).status().ok()?;
+    let bytes = status.success().then(|| std::fs::metadata(&stripped).unwrap().len())?;
+    Some(bytes as f64 / f64::from(1 << 20))
 }
 
 fn open(path: &Path) -> Log {

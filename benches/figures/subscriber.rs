@@ -1,16 +1,18 @@
 //! The subscriber process: many streams on one thread, each frame's time of arrival noted.
 //!
 //! It is this same program, started again with a hidden argument. It says `ready` when every stream
-//! has its `hello`, is told on its standard input which seq is the last one, and then writes what it
-//! noted to its standard output.
+//! has its `hello`, is told on its standard input how many frames there will be, and then writes what it
+//! noted to its standard output. Or it is told beforehand up to which seq each stream reads: then it
+//! notes nothing, and says how long that took.
 
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::wire::{self, Chunks};
 
@@ -25,6 +27,9 @@ pub fn now_us(start_us: u64) -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     (since.as_micros() as u64 - start_us) as u32
 }
+
+/// Bytes at the end of what was read in which the last frame is looked for: its id stands before its text.
+const WINDOW: usize = 4 << 10;
 
 struct Stream {
     socket: TcpStream,
@@ -50,18 +55,24 @@ struct Notes {
     frames: Vec<(u32, u32)>,
     /// Streams that have their `hello`.
     ready: usize,
-    /// How often a frame did not follow the one before it.
+    /// How often a frame did not follow the one before it, where every event is awaited.
     gaps: usize,
+    takes_all: bool,
 }
 
-/// Runs the process: `ADDRESS COUNT START_US`.
+/// Runs the process: `ADDRESS COUNT PATH START_US [UPTO]`.
 pub fn run(args: &[String]) {
-    let (address, count) = (&args[0], args[1].parse::<usize>().unwrap());
-    let start_us: u64 = args[2].parse().unwrap();
+    let (address, count, path) = (&args[0], args[1].parse::<usize>().unwrap(), &args[2]);
+    let limit = getrlimit(Resource::Nofile);
+    let _kept = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Some(upto) = args.get(4) {
+        return drain(address, count, path, upto);
+    }
+    let start_us: u64 = args[3].parse().unwrap();
     let mut poll = Poll::new().unwrap();
-    let mut streams: Vec<Stream> = (0..count).map(|index| subscribe(&poll, address, index)).collect();
-    let last = Arc::new(AtomicI64::new(i64::MAX));
-    let told = Arc::clone(&last);
+    let mut streams: Vec<Stream> = (0..count).map(|index| subscribe(&poll, address, path, index)).collect();
+    let expected = Arc::new(AtomicU64::new(u64::MAX));
+    let told = Arc::clone(&expected);
     std::thread::spawn(move || {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).unwrap();
@@ -69,7 +80,9 @@ pub fn run(args: &[String]) {
     });
     let mut events = Events::with_capacity(2_048);
     let mut buffer = vec![0; 256 << 10];
-    let mut notes = Notes { frames: Vec::with_capacity(count * 4_000), ..Notes::default() };
+    let takes_all = !path.contains("agent=");
+    let room = if takes_all { count * 4_000 } else { 10_000 };
+    let mut notes = Notes { frames: Vec::with_capacity(room), takes_all, ..Notes::default() };
     let mut said_ready = false;
     let mut heard = Instant::now();
     loop {
@@ -82,13 +95,9 @@ pub fn run(args: &[String]) {
             said_ready = true;
             println!("ready");
         }
-        let last = last.load(Ordering::Acquire);
-        // Only when it is quiet: looking at every stream costs what reading one does.
-        if last < i64::MAX && (events.is_empty() || heard.elapsed() > PATIENCE) {
-            let there = streams.iter().all(|stream| stream.frame.last >= last);
-            if there || heard.elapsed() > PATIENCE {
-                break;
-            }
+        let expected = expected.load(Ordering::Acquire);
+        if expected < u64::MAX && (notes.frames.len() as u64 >= expected || heard.elapsed() > PATIENCE) {
+            break;
         }
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -99,9 +108,33 @@ pub fn run(args: &[String]) {
     }
 }
 
-fn subscribe(poll: &Poll, address: &str, index: usize) -> Stream {
+/// Reads every stream up to the frame of a seq, which is known by the end of its id; says how many microseconds
+/// that took.
+fn drain(address: &str, count: usize, path: &str, upto: &str) {
+    let id = format!("-{upto}\n");
+    let begin = Instant::now();
+    let mut poll = Poll::new().unwrap();
+    let mut streams: Vec<Stream> = (0..count).map(|index| subscribe(&poll, address, path, index)).collect();
+    let mut events = Events::with_capacity(2_048);
+    let mut buffer = vec![0; 256 << 10];
+    let mut open = count;
+    while open > 0 {
+        poll.poll(&mut events, None).unwrap();
+        for event in &events {
+            let stream = &mut streams[event.token().0];
+            if !stream.frame.hello && stream.skip_to(id.as_bytes(), &mut buffer) {
+                stream.frame.hello = true;
+                open -= 1;
+            }
+        }
+    }
+    println!("{}", begin.elapsed().as_micros());
+}
+
+fn subscribe(poll: &Poll, address: &str, path: &str, index: usize) -> Stream {
     let mut socket = std::net::TcpStream::connect(address).unwrap();
-    socket.write_all(&wire::get(address, "/api/stream", "text/event-stream")).unwrap();
+    let path = path.replace("{}", &index.to_string());
+    socket.write_all(&wire::get(address, &path, "text/event-stream")).unwrap();
     socket.set_nonblocking(true).unwrap();
     let mut socket = TcpStream::from_std(socket);
     poll.registry().register(&mut socket, Token(index), Interest::READABLE).unwrap();
@@ -109,6 +142,24 @@ fn subscribe(poll: &Poll, address: &str, index: usize) -> Stream {
 }
 
 impl Stream {
+    /// Reads what is there; whether the frame with this id was among it.
+    fn skip_to(&mut self, id: &[u8], buffer: &mut [u8]) -> bool {
+        loop {
+            let count = match self.socket.read(buffer) {
+                Ok(0) => panic!("the server hung up"),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) => panic!("{error}"),
+            };
+            self.partial.extend_from_slice(&buffer[count.saturating_sub(WINDOW)..count]);
+            if memchr::memmem::find(&self.partial, id).is_some() {
+                return true;
+            }
+            let old = self.partial.len().saturating_sub(id.len());
+            self.partial.drain(..old);
+        }
+    }
+
     fn take(&mut self, buffer: &mut [u8], start_us: u64, notes: &mut Notes) {
         loop {
             let count = match self.socket.read(buffer) {
@@ -165,7 +216,7 @@ impl Frame {
             }
             Some(b'd') => self.data = true,
             None if self.data && !self.named => {
-                notes.gaps += usize::from(self.seq != self.last + 1);
+                notes.gaps += usize::from(notes.takes_all && self.seq != self.last + 1);
                 self.last = self.seq;
                 notes.frames.push((self.seq as u32, us));
                 self.data = false;

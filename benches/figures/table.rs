@@ -65,19 +65,24 @@ impl Table {
         ]);
     }
 
-    /// Prints it, as Markdown that reads well on a terminal too.
     pub fn print(self) {
-        let width = |column: usize| {
-            self.lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..8).map(width).collect();
-        for (index, line) in self.lines.iter().enumerate() {
-            let cells = line.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
-            println!("|{}|", cells.collect::<Vec<_>>().join("|"));
-            if index == 0 {
-                let rules = widths.iter().map(|width| "-".repeat(width + 2));
-                println!("|{}|", rules.collect::<Vec<_>>().join("|"));
-            }
+        print(&self.lines);
+    }
+}
+
+/// Prints lines of cells, the first of which is their head, as Markdown that reads well on a terminal too.
+pub fn print<L: AsRef<[String]>>(lines: &[L]) {
+    let columns = lines.first().map_or(0, |head| head.as_ref().len());
+    let width = |column: usize| {
+        lines.iter().map(|line| line.as_ref()[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for (index, line) in lines.iter().enumerate() {
+        let cells = line.as_ref().iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
+        println!("|{}|", cells.collect::<Vec<_>>().join("|"));
+        if index == 0 {
+            let rules = widths.iter().map(|width| "-".repeat(width + 2));
+            println!("|{}|", rules.collect::<Vec<_>>().join("|"));
         }
     }
 }
