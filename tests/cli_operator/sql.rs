@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -94,11 +94,11 @@ fn the_questions_of_the_readme_are_answered_by_the_shell_while_the_server_writes
     assert_eq!(sqlite(&place, &queries[5])[0]["note"], "not today");
     assert_eq!(sqlite(&place, &queries[8])[0]["expired"], 1);
     // Both shells say the same of a log that rests.
-    let begin = Instant::now();
     for query in queries.iter().chain([&today]) {
+        let begin = Instant::now();
         while sqlite(&place, query) != ours(&place, query) {
             // An age changes every second, and a mirrored message comes a moment later.
-            assert!(begin.elapsed() < Duration::from_secs(10), "{query}");
+            assert!(begin.elapsed() < PATIENCE, "{query}");
         }
     }
     place.run(&["check"]).check(0, "the log is whole");
@@ -254,10 +254,9 @@ fn a_question_has_bounds() {
     let place = Place::new();
     place.run(&["append", r#"{"kind":"a.b"}"#]).check(0, "1");
     let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
-    let begin = Instant::now();
     let query = format!("{endless} SELECT count(*) FROM n");
-    Ran::within(20, &place.command(&["sql", "--timeout", "1", &query])).check(1, "too long");
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    // Without the flag it would be a minute.
+    Ran::within(45, &place.command(&["sql", "--timeout", "1", &query])).check(1, "too long");
     place.run(&["sql", &format!("{endless} SELECT hex(zeroblob(1000000)) FROM n")]).check(2, "add a LIMIT");
     place.run(&["sql", "SELECT zeroblob(1000000000)"]).check(2, "too big");
     // A pager left open holds nothing: the answer was taken before.
@@ -277,7 +276,7 @@ fn a_question_has_bounds() {
         if wal == 0 {
             break;
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "the WAL is held: {wal}");
+        assert!(begin.elapsed() < PATIENCE, "the WAL is held: {wal}");
     }
     drop(reading.stdout.take());
     assert!(reading.wait().expect("an end").success(), "a closed pipe is no failure");

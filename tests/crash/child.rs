@@ -30,7 +30,7 @@ pub const VARIABLE: &str = "HIVELOG_CRASH_CHILD";
 
 const PRODUCERS: u64 = 4;
 /// A child that nobody kills ends by itself.
-const LIFETIME: Duration = Duration::from_secs(20);
+const LIFETIME: Duration = Duration::from_mins(5);
 
 impl Orders {
     pub fn to_text(&self) -> String {

@@ -26,7 +26,7 @@ pub const RECIPIENTS: u64 = 2;
 
 const SENDERS: u64 = 2;
 /// A child that nobody kills ends by itself.
-const LIFETIME: Duration = Duration::from_secs(20);
+const LIFETIME: Duration = Duration::from_mins(5);
 /// No lease lapses in a child's life: what is out comes back when it is taken back.
 const LEASE: Duration = Duration::from_mins(10);
 

@@ -9,7 +9,7 @@ use crate::point::{arm, tell};
 
 pub const VARIABLE: &str = "HIVELOG_TIDIER_CHILD";
 /// A child that nobody kills ends by itself.
-const LIFETIME: Duration = Duration::from_secs(30);
+const LIFETIME: Duration = Duration::from_mins(5);
 
 /// What the parent wants of a child.
 #[derive(Clone, Debug)]

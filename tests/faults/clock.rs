@@ -7,6 +7,7 @@ use crate::rig::{Orders, Rig};
 use crate::story::{Story, Told};
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
+const TRIES: usize = 10;
 
 #[test]
 fn a_clock_that_jumps_a_day_keeps_order_and_resume_and_leases() {
@@ -15,28 +16,15 @@ fn a_clock_that_jumps_a_day_keeps_order_and_resume_and_leases() {
     let address = server.address();
     let mut story = Story::new();
     let follower = story.subscriber.follow(&address, None, None);
-    let json = "Content-Type: application/json\r\n";
-    let body = br#"{"transient_kind":"spawning","lease_seconds":1}"#;
+    let mut clock_before_ms = 0;
     for (index, clock_ms) in [0, -DAY_MS, DAY_MS, -2 * DAY_MS].into_iter().enumerate() {
-        let name = format!("t{index}");
-        let told = call(&address, "PUT", &format!("/api/transients/{name}"), json, body).unwrap();
-        assert_eq!(told.status, 200, "{}", String::from_utf8_lossy(&told.body));
-        let begin = Instant::now();
-        rig.order(Orders { clock_ms, ..Orders::default() });
-        for _ in 0..5 {
-            assert!(matches!(story.make_next(&address, None), Told::Acked | Told::Refused));
-        }
-        // A lease is a length of time: the clock's jump neither ends nor lengthens it.
-        let is_open = || {
-            let state = get(&address, "/api/state").unwrap().json();
-            state["transients"].as_array().unwrap().iter().any(|row| row["name"] == name.as_str())
-        };
-        assert!(is_open(), "the jump ended {name}");
-        while is_open() {
-            assert!(begin.elapsed() < Duration::from_secs(5), "the lease of {name} does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(begin.elapsed() > Duration::from_millis(700), "{name} ended after {:?}", begin.elapsed());
+        // Where the machine was not quick enough for the lease, nothing was seen: one quiet try in some is enough.
+        let was_seen = (0..TRIES).any(|again| {
+            rig.order(Orders { clock_ms: clock_before_ms, ..Orders::default() });
+            lease_over_a_jump(&rig, &address, &mut story, &format!("t{index}.{again}"), clock_ms)
+        });
+        assert!(was_seen, "no lease was looked at in time in {TRIES} tries");
+        clock_before_ms = clock_ms;
     }
     let history = get(&address, "/api/history?after=0&limit=1000").unwrap().json();
     let times: Vec<i64> = history["events"]
@@ -56,6 +44,34 @@ fn a_clock_that_jumps_a_day_keeps_order_and_resume_and_leases() {
     let last = story.subscriber.position();
     assert!(last > 15, "{last}");
     check_events_of_leases(&rig, story);
+}
+
+/// A lease is a length of time: the clock's jump neither ends nor lengthens it. False where it was looked at too
+/// late to say.
+fn lease_over_a_jump(rig: &Rig, address: &str, story: &mut Story, name: &str, clock_ms: i64) -> bool {
+    let json = "Content-Type: application/json\r\n";
+    let body = br#"{"transient_kind":"spawning","lease_seconds":1}"#;
+    let begin = Instant::now();
+    let told = call(address, "PUT", &format!("/api/transients/{name}"), json, body).unwrap();
+    assert_eq!(told.status, 200, "{}", String::from_utf8_lossy(&told.body));
+    rig.order(Orders { clock_ms, ..Orders::default() });
+    for _ in 0..5 {
+        assert!(matches!(story.make_next(address, None), Told::Acked | Told::Refused));
+    }
+    let is_open = || {
+        let state = get(address, "/api/state").unwrap().json();
+        state["transients"].as_array().unwrap().iter().any(|row| row["name"] == name)
+    };
+    let was_open = is_open();
+    let is_in_time = begin.elapsed() < Duration::from_millis(900);
+    assert!(was_open || !is_in_time, "the jump ended {name}");
+    while is_open() {
+        assert!(begin.elapsed() < Duration::from_mins(1), "the lease of {name} does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lasted = begin.elapsed();
+    assert!(lasted > Duration::from_millis(700), "{name} ended after {lasted:?}");
+    is_in_time
 }
 
 /// The story knows its own calls; what became of leases is the server's.

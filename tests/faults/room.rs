@@ -10,8 +10,8 @@ use crate::client::get;
 use crate::rig::{Rig, binary, figure, skip, start};
 use crate::story::{Story, Told, pad};
 
-/// How soon appends resume once there is room.
-const RESUME: Duration = Duration::from_secs(5);
+/// Appends that do not resume by then, though there is room, do not resume.
+const RESUME: Duration = Duration::from_mins(1);
 
 /// A small file system in memory, over the folder of a rig.
 pub struct Small(PathBuf);

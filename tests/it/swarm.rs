@@ -9,7 +9,7 @@ use hivelog::event::ApprovalStatus;
 use hivelog::{Answer, Ask, Error, Log, Options, Refusal, Request, Resolve, Row};
 
 /// Longer than anything takes that is not broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 pub fn request(agent: &str) -> Request {
     Request { agent: agent.into(), approval_kind: "spawn".into(), ..Request::default() }

@@ -104,7 +104,7 @@ fn an_idle_log_gives_back_what_a_reader_let_grow() {
     // Nothing is appended: it is looked after every second.
     let begin = Instant::now();
     while wal_bytes(&place) > 0 {
-        assert!(begin.elapsed() < Duration::from_secs(8), "the WAL stays at {}", wal_bytes(&place));
+        assert!(begin.elapsed() < Duration::from_mins(1), "the WAL stays at {}", wal_bytes(&place));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -120,7 +120,8 @@ fn a_reader_does_not_hold_up_the_end_of_a_log() {
     note(&log, 2);
     let begin = Instant::now();
     log.close();
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    // Less than a lock is waited for.
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     reader.execute_batch("COMMIT").unwrap();
     assert_eq!(lines(&place.open()).len(), 2);
 }

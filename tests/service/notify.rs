@@ -5,7 +5,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Guarded, Place, Server, has, told, until};
+use crate::{Guarded, PATIENCE, Place, Server, has, told, until};
+
+const LOOKS: usize = 3;
 
 /// A socket of a service manager.
 struct Manager {
@@ -63,14 +65,16 @@ fn the_service_manager_hears_of_ready_of_the_head_and_of_the_end() {
     assert_eq!(curl(&format!("{}/readyz", server.url)), "200");
     assert_eq!(manager.told[0], "READY=1", "nothing was said before: {:?}", manager.told);
     assert!(manager.told.iter().any(|line| line.starts_with("STATUS=head 0, http://")), "{:?}", manager.told);
-    let mut pings = 0;
-    let begin = Instant::now();
-    while pings < 4 {
-        pings += manager.hear().iter().filter(|line| *line == "WATCHDOG=1").count();
-        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", manager.told);
-    }
-    // Often enough: half of its time is what a service manager recommends.
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    // Often enough: half of its time is what a service manager recommends. One quiet look in some is enough.
+    let is_often = (0..LOOKS).any(|_| {
+        let (mut pings, begin) = (0, Instant::now());
+        while pings < 4 {
+            pings += manager.hear().iter().filter(|line| *line == "WATCHDOG=1").count();
+            assert!(begin.elapsed() < PATIENCE, "{:?}", manager.told);
+        }
+        begin.elapsed() < Duration::from_secs(4)
+    });
+    assert!(is_often, "four pings took longer in each of {LOOKS} looks");
     place.told(&["append", r#"{"kind":"a.b"}"#]);
     manager.wait("the head", |line| line.starts_with("STATUS=head 1,"));
     assert_eq!(server.stop(), Some(0));
@@ -157,7 +161,7 @@ fn a_stuck_writer_is_not_said_to_be_alive() {
         if manager.hear().iter().any(|line| line == "WATCHDOG=1") {
             last = Instant::now();
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "it says that it lives");
+        assert!(begin.elapsed() < Duration::from_secs(30), "it says that it lives");
     }
     assert_eq!(curl(&format!("{}/livez", server.url)), "200", "the rest of it lives");
     until("unreadiness", || (curl(&format!("{}/readyz", server.url)) == "503").then_some(()));

@@ -183,7 +183,10 @@ fn lines_are_handed_on_without_a_hole_whenever_it_is_killed() {
         first.kill().expect("a kill");
         first.wait().expect("an end");
         let head = head_of(&place);
-        let events: String = (0..400).map(|n| format!("{{\"kind\":\"test.n\",\"n\":{n}}}\n")).collect();
+        // So large that a pipe holds some thirty of them: a kill that comes late leaves some for the next one.
+        let text = "x".repeat(2_000);
+        let events: String =
+            (0..400).map(|n| format!("{{\"kind\":\"test.n\",\"n\":{n},\"text\":\"{text}\"}}\n")).collect();
         std::fs::write(place.beside("events"), events).expect("written");
         told(
             &place

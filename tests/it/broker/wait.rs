@@ -119,10 +119,8 @@ fn what_comes_back_wakes_who_waits() {
     for number in 0..2 {
         take(&desk, "bob", 1, Duration::from_millis(100));
         let got = waiting(&desk, "bob", number);
-        let begin = Instant::now();
         let (_, deliveries) = got.recv_timeout(PATIENCE).unwrap();
         assert_eq!(told(&deliveries.unwrap()), [(id, true)], "its lease lapsed");
-        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
         // It is out again: a renewal may also let it come back sooner.
         let got = waiting(&desk, "bob", number);
         desk.renew("bob", id, Duration::from_millis(20)).wait().unwrap();

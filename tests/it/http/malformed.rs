@@ -1,17 +1,15 @@
 //! Bodies that are no events: each gets one answer in one shape, and leaves no trace.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use crate::client::within;
+use crate::client::{BEFORE_A_TIMEOUT, within};
 use crate::nasty::bodies::{SENT, TRANSIENT, broken, shapeless};
 use crate::server::{JSON, NDJSON, Server, check_problem};
 
-/// One refusal within a second, the head where it was.
+/// One refusal before more of the body is waited for, the head where it was.
 async fn check_refused(server: &Server, kind: (&str, &str), body: &[u8], status: u16) {
     let shown: String = String::from_utf8_lossy(body).chars().take(100).collect();
-    let reply = within(Duration::from_secs(1), &shown, server.post(&[kind], body)).await;
+    let reply = within(BEFORE_A_TIMEOUT, &shown, server.post(&[kind], body)).await;
     assert_eq!(reply.status, status, "{shown}: {}", String::from_utf8_lossy(&reply.body));
     check_problem(&reply, status, "");
     assert!(reply.body.len() < 4 << 10, "{shown}: an answer of {} bytes", reply.body.len());

@@ -1,8 +1,11 @@
 //! `POST /api/prune` and `POST /api/events/{seq}/redact`, and what other calls say afterwards.
 
+use std::time::Duration;
+
+use hivelog::{Durability, Log, Options};
 use serde_json::{Value, json};
 
-use crate::client::Reply;
+use crate::client::{Conn, Reply, within};
 use crate::server::{JSON, Server, check_problem};
 use crate::sse::Stream;
 use crate::{Place, foreign, note};
@@ -85,14 +88,22 @@ async fn the_floor_is_seen_everywhere() {
 
 #[tokio::test]
 async fn a_stream_that_falls_behind_the_floor_is_told_the_floor() {
-    let server = Server::start().await;
+    let place = Place::new();
+    // The disk is not what is asked about, and a reader that takes nothing is cut after half a minute.
+    let options = Options::default().durability(Durability::Normal);
+    let log = Log::open(place.path(), options).expect("a log");
+    let server = Server::serve(log, "127.0.0.1:0".parse().expect("an address")).await;
     let body = "x".repeat(900);
     let message = json!({"kind": "sent", "from": "alice", "to": "bob", "body": body, "at": 1});
     server.append_all(&vec![message; 25_000]).await;
     let mut stream = Stream::open(&server, "?after=0", &[]).await;
     stream.until("hello").await;
     let mut last = stream.next().await.seq();
-    assert_eq!(prune(&server, json!({"before_seq": 24_990})).await.json()["floor"], 24_989);
+    let asked = json!({"before_seq": 24_990}).to_string();
+    let mut conn = Conn::open(server.addr).await;
+    conn.send(&server.bytes("POST", "/api/prune", &[JSON], asked.as_bytes())).await.expect("sent");
+    let pruned = within(Duration::from_mins(5), "a prune of so many", conn.reply()).await.expect("an answer");
+    assert_eq!(pruned.json()["floor"], 24_989);
     // More than all buffers on the way hold: what is read on now comes to where there is nothing any more.
     let reset = loop {
         let frame = stream.next().await;

@@ -1,10 +1,8 @@
 //! The bodies of commands that are none: one answer in one shape, the wrong field named, no trace.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::client::{Reply, within};
+use crate::client::{BEFORE_A_TIMEOUT, Reply, within};
 use crate::server::{JSON, Server, check_problem};
 
 /// Every command that changes something, with a body that it takes.
@@ -37,7 +35,7 @@ async fn check_refused(
     due: (u16, &str),
 ) -> Value {
     let head = server.log.tail();
-    let reply = within(Duration::from_secs(1), what, reply).await;
+    let reply = within(BEFORE_A_TIMEOUT, what, reply).await;
     assert_eq!(reply.status, due.0, "{what}: {}", String::from_utf8_lossy(&reply.body));
     check_problem(&reply, due.0, due.1);
     assert!(reply.body.len() < 4 << 10, "{what}: an answer of {} bytes", reply.body.len());

@@ -1,8 +1,6 @@
 //! Requests that are none: too large, not HTTP, cut off. The next good one works.
 
-use std::time::Duration;
-
-use crate::client::{Conn, once, soon, within};
+use crate::client::{BEFORE_A_TIMEOUT, Conn, once, soon, within};
 use crate::server::{JSON, Server};
 
 const EVENT: &str = r#"{"kind":"test.note"}"#;
@@ -13,7 +11,7 @@ async fn answered(server: &Server, bytes: &[u8]) -> Option<u16> {
     let mut conn = Conn::open(server.addr).await;
     // It may be cut while it still sends.
     let _ = conn.send(bytes).await;
-    within(Duration::from_secs(1), "an answer", conn.reply()).await.ok().map(|reply| reply.status)
+    within(BEFORE_A_TIMEOUT, "an answer", conn.reply()).await.ok().map(|reply| reply.status)
 }
 
 async fn check_alive(server: &Server, stored: i64) {
@@ -105,7 +103,7 @@ async fn a_flood_of_idle_connections_keeps_nobody_out() {
     }
     let bytes = server.bytes("POST", "/api/events", &[JSON], EVENT.as_bytes());
     for _ in 0..20 {
-        let reply = within(Duration::from_secs(1), "an append", once(server.addr, &bytes)).await;
+        let reply = within(BEFORE_A_TIMEOUT, "an append", once(server.addr, &bytes)).await;
         assert_eq!(reply.status, 201);
     }
     drop(idle);

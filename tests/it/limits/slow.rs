@@ -36,9 +36,8 @@ async fn connected(path: &Path) -> UnixStream {
 }
 
 /// Sends `first`, then `rest` a byte a second, until the server ends the connection.
-async fn cut_after<S: AsyncRead + AsyncWrite>(stream: S, first: &[u8], rest: &[u8]) -> Duration {
+async fn cut<S: AsyncRead + AsyncWrite>(stream: S, first: &[u8], rest: &[u8]) -> Instant {
     let (mut read, mut write) = tokio::io::split(stream);
-    let begin = Instant::now();
     tokio::io::AsyncWriteExt::write_all(&mut write, first).await.expect("sent");
     let dripping = async {
         for byte in rest {
@@ -60,7 +59,7 @@ async fn cut_after<S: AsyncRead + AsyncWrite>(stream: S, first: &[u8], rest: &[u
     };
     tokio::select! {
         () = dripping => unreachable!(),
-        () = ending => begin.elapsed(),
+        () = ending => Instant::now(),
     }
 }
 
@@ -68,12 +67,14 @@ async fn slow_heads(server: &Server, socket: &Path) {
     let head = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n";
     let port = || async { TcpStream::connect(server.addr).await.expect("connected") };
     let slow = b"X-Slow: a byte a second keeps no connection\r\n";
+    // Before they connect: from then on the server may count.
+    let begin = Instant::now();
     let (silent, half, dripping, unix, unix_dripping) = tokio::join!(
-        cut_after(port().await, b"", b""),
-        cut_after(port().await, head, b""),
-        cut_after(port().await, head, slow),
-        cut_after(connected(socket).await, b"", b""),
-        cut_after(connected(socket).await, head, slow),
+        cut(port().await, b"", b""),
+        cut(port().await, head, b""),
+        cut(port().await, head, slow),
+        cut(connected(socket).await, b"", b""),
+        cut(connected(socket).await, head, slow),
     );
     let all = [
         ("silent", silent),
@@ -82,8 +83,9 @@ async fn slow_heads(server: &Server, socket: &Path) {
         ("unix", unix),
         ("unix, dripping", unix_dripping),
     ];
-    for (what, took) in all {
-        assert!((9.0..15.0).contains(&took.as_secs_f64()), "{what}: {took:?}");
+    for (what, at) in all {
+        let took = at - begin;
+        assert!((9.0..29.0).contains(&took.as_secs_f64()), "{what}: {took:?}");
     }
 }
 
@@ -104,8 +106,13 @@ async fn subscribe<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// One that takes nothing is cut.
-async fn stalled(server: &Server, mut conn: Conn, mut unix: Conn<UnixStream>, are_cut: &AtomicBool) {
-    let begin = Instant::now();
+async fn stalled(
+    server: &Server,
+    begin: Instant,
+    mut conn: Conn,
+    mut unix: Conn<UnixStream>,
+    are_cut: &AtomicBool,
+) {
     // The server tells nobody that it cut one: the number of its followers does.
     while server.metric("hivelog_followers").await > 2.0 {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -163,6 +170,7 @@ async fn slow_peers_are_cut_in_time() {
     for part in events.chunks(40) {
         server.append_all(part).await;
     }
+    let begin = Instant::now();
     let (stalls, trickles) = (subscribed(&server, "&agent=stalled").await, subscribed(&server, "").await);
     let (_folder, socket) = beside(&server);
     let unix = subscribe(Conn::over(connected(&socket).await), &server, "&agent=stalled").await;
@@ -170,12 +178,12 @@ async fn slow_peers_are_cut_in_time() {
     let all = async {
         tokio::join!(
             slow_heads(&server, &socket),
-            stalled(&server, stalls, unix, &are_cut),
+            stalled(&server, begin, stalls, unix, &are_cut),
             trickling(trickles, &are_cut),
             crawling(&server, &are_cut)
         )
     };
-    let ((), (), pieces, taken) = within(Duration::from_secs(70), "slow peers", all).await;
+    let ((), (), pieces, taken) = within(Duration::from_mins(2), "slow peers", all).await;
     assert!(pieces > 20 && taken > 20_000, "{pieces} pieces, {taken} bytes");
     // It lost nothing: it resumes.
     let mut resumed = Stream::resume(&server, "0").await;

@@ -40,7 +40,7 @@ fn a_clock_set_back_between_two_openings_does_not_lengthen_a_lease() {
     let hands = Hands::at(1_000_000);
     let desk = Desk::of(&hands.open(&place.path())).unwrap();
     // As over HTTP: what nobody's process holds keeps its lease.
-    desk.set("w-1", Starting, Duration::from_millis(900)).wait().unwrap();
+    desk.set("w-1", Starting, Duration::from_secs(6)).wait().unwrap();
     desk.log().close();
     let conn = crate::foreign(&place.path());
     assert_eq!(conn.execute("UPDATE leases SET owner = NULL", []).unwrap(), 1);
@@ -50,7 +50,7 @@ fn a_clock_set_back_between_two_openings_does_not_lengthen_a_lease() {
     assert_eq!(set_now(desk.log()), [("w-1".into(), "starting".into())]);
     let begin = std::time::Instant::now();
     assert_eq!(reason(desk.log(), "w-1", 1), "lease_expired");
-    assert!(begin.elapsed() < Duration::from_millis(2_500), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
 }
 
 #[test]
