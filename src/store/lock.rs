@@ -5,7 +5,7 @@
 //! the file open in this process: closing a second descriptor of a file drops SQLite's own locks.
 //! For the same reason a second one is not even opened while this process has the lock.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::store::holders;
 use crate::store::open::inode_of;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
-/// Device and inode of the files that this process has the lock of.
+/// Device and inode of the files that this process has the lock of, and whether that one is being closed.
 ///
 /// It belongs to the process, not to a log: so do the POSIX locks of SQLite that it shields.
-static OURS: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+static OURS: Mutex<Files> = Mutex::new(BTreeMap::new());
+
+/// Rings when one of them was closed.
+static CLOSED: Condvar = Condvar::new();
+
+type Files = BTreeMap<(u64, u64), bool>;
 
 /// The lock of a file, held until this is dropped.
 #[derive(Debug)]
@@ -47,6 +52,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        lock(&OURS).insert(self.inode(), true);
         // By hand, because a process that is just being forked off has the descriptor too until it
         // becomes another program; closing ours would then free nothing yet.
         let _freed_by_closing = self.file.unlock();
@@ -56,6 +62,22 @@ impl Drop for Held {
 impl Drop for Entry {
     fn drop(&mut self) {
         lock(&OURS).remove(&self.0);
+        CLOSED.notify_all();
+    }
+}
+
+/// Whether the file is ours, as soon as it is not just being closed: between the end of a descriptor and that of its
+/// entry a new file may have its number already.
+fn ours_at(path: &Path) -> std::io::Result<(MutexGuard<'static, Files>, bool)> {
+    let mut ours = lock(&OURS);
+    loop {
+        match ours.get(&inode_of(&std::fs::metadata(path)?)) {
+            Some(true) => ours = wait(&CLOSED, ours),
+            taken => {
+                let is_taken = taken.is_some();
+                return Ok((ours, is_taken));
+            }
+        }
     }
 }
 
@@ -68,8 +90,8 @@ pub(crate) struct Holder {
 
 /// Takes the lock of `path`, or says who holds it.
 pub(crate) fn take(path: &Path) -> Result<Held, Error> {
-    let mut ours = lock(&OURS);
-    if ours.contains(&inode_of(&std::fs::metadata(path)?)) {
+    let (mut ours, is_taken) = ours_at(path)?;
+    if is_taken {
         let url = read_holder(path).and_then(|holder| holder.url);
         return Err(Error::Locked { pid: Some(std::process::id()), url });
     }
@@ -77,7 +99,7 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
     match file.try_lock() {
         Ok(()) => {
             let inode = inode_of(&file.metadata()?);
-            ours.insert(inode);
+            ours.insert(inode, false);
             Ok(Held { file, entry: Entry(inode) })
         }
         Err(TryLockError::WouldBlock) => {
@@ -141,4 +163,25 @@ fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_with_the_number_of_one_that_is_being_closed_is_not_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = |thread: usize| {
+            for round in 0..2_000 {
+                let path = folder.path().join(format!("{thread}-{round}"));
+                File::create(&path).unwrap();
+                let held = take(&path).unwrap();
+                // From here on its number is free as soon as it is closed.
+                std::fs::remove_file(&path).unwrap();
+                drop(held);
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+    }
 }
