@@ -8,6 +8,8 @@
     reason = "a test says best where it fails by failing there"
 )]
 
+mod shell;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
+
+use crate::shell::clean;
 
 const HIVELOG: &str = env!("CARGO_BIN_EXE_hivelog");
 
@@ -64,16 +68,9 @@ fn hivelog(args: &[&str]) -> Command {
     command
 }
 
-/// What the developer's own shell says must not reach the tests.
-const OF_THE_SHELL: [&str; 7] =
-    ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG", "COLUMNS", "NO_COLOR", "CLICOLOR_FORCE"];
-
 fn process(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(HIVELOG);
-    for name in OF_THE_SHELL {
-        command.env_remove(name);
-    }
-    command.args(args);
+    clean(&mut command).args(args);
     command
 }
 
@@ -120,9 +117,11 @@ impl Drop for Server {
 #[test]
 fn the_help_of_every_verb() {
     let mut all = stdout(&mut hivelog(&["--help"]));
-    let verbs = "serve demo append history tail state approve deny answer ask login token check sql backup restore \
-                 export import completions man";
-    for verb in verbs.split_whitespace() {
+    let (_, listed) = all.split_once("Commands:\n").expect("verbs");
+    let (listed, _) = listed.split_once("\n\n").expect("an end of the verbs");
+    let verbs: Vec<String> =
+        listed.lines().filter_map(|line| line.split_whitespace().next()).map(Into::into).collect();
+    for verb in verbs.iter().map(String::as_str).filter(|verb| *verb != "help") {
         all.push_str(&format!("\n===== {verb}\n{}", stdout(&mut hivelog(&[verb, "--help"]))));
     }
     insta::assert_snapshot!("help", all);

@@ -6,6 +6,8 @@
     reason = "a test says best where it fails by failing there"
 )]
 
+mod shell;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,15 +19,14 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 
+use crate::shell::clean;
+
 const HIVELOG: &str = env!("CARGO_BIN_EXE_hivelog");
 const EVENT: &str = r#"{"kind":"test.note"}"#;
 
 fn process(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(HIVELOG);
-    for name in ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG", "COLUMNS"] {
-        command.env_remove(name);
-    }
-    command.args(args);
+    clean(&mut command).args(args);
     command
 }
 

@@ -10,6 +10,8 @@
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod nasty;
 
+mod shell;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -22,6 +24,8 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+
+use crate::shell::clean;
 
 const HIVELOG: &str = env!("CARGO_BIN_EXE_hivelog");
 
@@ -56,11 +60,7 @@ impl Place {
 
     fn process(&self, args: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(HIVELOG);
-        for name in ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG", "COLUMNS", "CLICOLOR_FORCE"]
-        {
-            command.env_remove(name);
-        }
-        command.args(args).arg("--db").arg(self.db());
+        clean(&mut command).args(args).arg("--db").arg(self.db());
         command
     }
 

@@ -62,21 +62,38 @@ impl File {
 /// Opens the file to write it. Waits a little for a holder that does not say where it serves: it is on
 /// its way to say so, or it is another command that soon is through.
 pub(crate) fn open_to_write(path: &Path, options: &Options) -> Result<Log, Error> {
-    let begin = Instant::now();
-    let (mut holder, mut since) = (None, begin);
+    let mut patience = Patience::begin(Instant::now());
     loop {
         match Log::open(path, options.clone()) {
             Err(Error::Locked { pid, url: None }) => {
-                if pid != holder {
-                    (holder, since) = (pid, Instant::now());
-                }
-                if since.elapsed() > LOCK_PATIENCE || begin.elapsed() > QUEUE_PATIENCE {
+                if patience.is_over(pid, Instant::now()) {
                     return Err(Error::Locked { pid, url: None });
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
             other => return other,
         }
+    }
+}
+
+/// How long one holder after another is waited for.
+struct Patience {
+    begin: Instant,
+    holder: Option<u32>,
+    since: Instant,
+}
+
+impl Patience {
+    const fn begin(now: Instant) -> Self {
+        Self { begin: now, holder: None, since: now }
+    }
+
+    /// Whether this holder has it for too long, or all of them have.
+    fn is_over(&mut self, holder: Option<u32>, now: Instant) -> bool {
+        if holder != self.holder {
+            (self.holder, self.since) = (holder, now);
+        }
+        now - self.since > LOCK_PATIENCE || now - self.begin > QUEUE_PATIENCE
     }
 }
 
@@ -153,4 +170,23 @@ pub(crate) enum Writer {
     File(Log),
     /// A server.
     Server(Client),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_holder_is_waited_for_and_not_all_of_them_for_ever() {
+        let begin = Instant::now();
+        let at = |tenths: u64| begin + Duration::from_millis(tenths * 100);
+        let mut patience = Patience::begin(begin);
+        for (holder, tenths) in [(1, 0), (1, 19), (2, 21), (2, 40)] {
+            assert!(!patience.is_over(Some(holder), at(tenths)), "{holder} at {tenths}");
+        }
+        assert!(patience.is_over(Some(2), at(42)));
+        let mut patience = Patience::begin(begin);
+        assert!((0..300).all(|tenths| !patience.is_over(Some(tenths / 10), at(tenths.into()))));
+        assert!(patience.is_over(Some(99), at(301)));
+    }
 }

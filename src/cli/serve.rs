@@ -175,9 +175,9 @@ impl Door {
 
 impl ServeArgs {
     /// Who may come in, as the flags say.
-    fn access(&self) -> Result<Access, Failure> {
+    fn access(&self, door: Door) -> Result<Access, Failure> {
         if self.no_auth {
-            self.door.check_loopback("--no-auth asks nobody for a credential")?;
+            door.check_loopback("--no-auth asks nobody for a credential")?;
             return Ok(Access::no_auth().peer_answers(self.peer_answers));
         }
         let mut access = Access::credentials()
@@ -188,7 +188,7 @@ impl ServeArgs {
         }
         let has_https = self.public_urls.iter().any(|url| url.starts_with("https:"));
         if !has_https && !self.insecure_http {
-            self.door.check_loopback("beyond it say --public-url https://…, or --insecure-http")?;
+            door.check_loopback("beyond it say --public-url https://…, or --insecure-http")?;
         }
         Ok(access)
     }
@@ -374,9 +374,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure> {
-    let access = args.access()?;
-    let mut signals = Signals::new()?;
     let HandedOver { port, mut sockets } = handed_over;
+    // Who may come in depends on where it does listen, whoever bound that.
+    let door = match &port {
+        Some(port) => Door { listen: port.local_addr()? },
+        None => args.door,
+    };
+    let access = args.access(door)?;
+    let mut signals = Signals::new()?;
     let listener = port.map_or_else(|| args.door.bind(), Ok)?;
     for socket in &args.sockets {
         sockets.push(socket.bind()?);

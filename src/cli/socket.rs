@@ -14,11 +14,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::cli::failure::Failure;
 use crate::http::Listener;
+use crate::limits::BACKLOG_CONNECTIONS;
 
 /// For whom a socket is where nothing is said: the owner.
 const MODE: u32 = 0o600;
-/// Connections that wait until they are accepted.
-const BACKLOG: i32 = 1_024;
 
 /// A unix socket as it is asked for: `PATH[,agent=NAME][,mode=OCTAL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +127,7 @@ impl SocketSpec {
         socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
         let file = SocketFile { path: self.path.clone(), inode: inode(&self.path).map_err(failed)? };
         std::fs::set_permissions(&self.path, Permissions::from_mode(self.mode)).map_err(failed)?;
-        socket.listen(BACKLOG).map_err(failed)?;
+        socket.listen(BACKLOG_CONNECTIONS).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(Bound { listener: OwnedFd::from(socket).into(), agent: self.agent.clone(), file: Some(file) })
     }

@@ -15,6 +15,7 @@ use crate::http::caller::Caller;
 use crate::http::command::{self, Done};
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
+use crate::http::trace::RequestId;
 use crate::http::{Shared, append, body};
 use crate::log::Log;
 use crate::log::prune::{Prune, Pruned};
@@ -96,7 +97,7 @@ struct Told {
 )]
 async fn prune(
     State(door): State<Shared>,
-    caller: Caller,
+    (caller, id): (Caller, RequestId),
     _: NoParams,
     headers: HeaderMap,
     body: Body,
@@ -105,10 +106,11 @@ async fn prune(
     let asked: Asked = body::read(&headers, body).await?;
     let prune = asked.read()?;
     let key = command::key(&caller, &headers, "POST /api/prune", &asked)?;
-    let log = door.log.clone();
+    let (log, dry_run) = (door.log.clone(), prune.dry_run);
     // On a thread of its own, so that a client that goes away does not break it off between two steps.
     let told = blocking::unblock(move || carry_out(&log, &prune, key)).await?;
-    tracing::info!(floor = told.floor.get(), pruned = told.pruned, by = caller.name(), "pruned");
+    let Told { floor, pruned } = told;
+    tracing::info!(request = %id, floor = floor.get(), pruned, dry_run, by = caller.name(), "pruned");
     Ok(command::answer(&told))
 }
 
@@ -151,7 +153,7 @@ struct Which {
 )]
 async fn redact(
     State(door): State<Shared>,
-    caller: Caller,
+    (caller, id): (Caller, RequestId),
     path: Result<Path<String>, PathRejection>,
     _: NoParams,
     headers: HeaderMap,
@@ -167,7 +169,7 @@ async fn redact(
     let redacted =
         blocking::unblock(move || log.redact_under(&asked, key.as_deref().map(|key| (&*actor, key)))).await;
     if matches!(redacted, Ok(_) | Err(Error::Pending)) {
-        tracing::info!(seq = seq.get(), by, pending = redacted.is_err(), "redacted");
+        tracing::info!(request = %id, seq = seq.get(), by, pending = redacted.is_err(), "redacted");
     }
     Ok(command::answer(&Done { seq: Some(redacted?) }))
 }

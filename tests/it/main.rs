@@ -31,6 +31,8 @@ mod retention;
 mod schema;
 mod search;
 mod second;
+#[path = "../shell/mod.rs"]
+mod shell;
 mod snapshot;
 mod store;
 mod swarm;

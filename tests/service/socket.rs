@@ -154,18 +154,36 @@ fn sockets_of_the_service_manager_are_served() {
     assert!(Path::new(&all).exists(), "the service manager's file is its own");
 }
 
+/// Who bound the port does not matter: beyond loopback nobody is let in without a credential, nor in clear text.
+#[test]
+fn a_port_of_the_service_manager_is_judged_as_one_of_ours() {
+    let Some(activate) = activator() else { return };
+    for flags in [&["--no-auth"][..], &[]] {
+        let place = Place::new();
+        let mut command = Command::new("python3");
+        let sockets = [place.text("all.sock"), place.text("alice.sock")];
+        command.args(["-c", &activate.replace("127.0.0.1", "0.0.0.0")]).args(sockets);
+        command.arg(env!("CARGO_BIN_EXE_hivelog")).args(flags);
+        command.env("HIVELOG_DB", place.db()).env("HOME", place.0.path());
+        let output = command.output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("only loopback"), "{said}");
+    }
+}
+
 /// Binds a port and two sockets, puts them at the descriptors 3 to 5, and becomes the server.
 fn activator() -> Option<String> {
     crate::has("python3", "sockets of the service manager").then(|| {
         "import os, socket, sys
-all, alice, hivelog = sys.argv[1:]
+all, alice, hivelog, *flags = sys.argv[1:]
 made = []
 for kind, at in ((socket.AF_INET, ('127.0.0.1', 0)), (socket.AF_UNIX, all), (socket.AF_UNIX, alice)):
     s = socket.socket(kind, socket.SOCK_STREAM); s.bind(at); s.listen(16); made.append(s)
 high = [os.dup2(s.fileno(), 20 + i, inheritable=False) for i, s in enumerate(made)]
 for i, fd in enumerate(high): os.dup2(fd, 3 + i, inheritable=True)
 env = dict(os.environ, LISTEN_FDS='3', LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES='http:all:agent=alice')
-os.execve(hivelog, [hivelog, 'serve'], env)"
+os.execve(hivelog, [hivelog, 'serve', *flags], env)"
             .to_owned()
     })
 }

@@ -45,6 +45,8 @@ fn the_unit_waits_for_what_the_command_says() {
         line.unwrap_or_else(|| panic!("no {key}"))
     };
     assert_eq!(value("Type"), "notify");
+    // By /proc/locks the log says which process holds its WAL.
+    assert!(!unit.lines().any(|line| line.starts_with("ProcSubset=")));
     let seconds = |key: &str| value(key).trim_end_matches('s').parse::<u64>().expect("seconds");
     // The watchdog is more patient than the log waits for a foreign lock, and the end than the drain.
     assert!(seconds("WatchdogSec") >= 2 * hivelog::limits::WRITER_SILENCE_MAX.as_secs());

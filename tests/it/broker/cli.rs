@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Place;
+use crate::shell::clean;
 
 /// The answer of a command: exit code, stdout, stderr.
 type Told = (i32, String, String);
@@ -20,10 +21,7 @@ fn hivelog(place: &Place, words: &[&str], input: &str) -> Told {
 fn command(place: &Place, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hivelog"));
     let (verb, rest) = words.split_first().unwrap();
-    command.arg(verb).arg("--db").arg(place.path()).args(rest);
-    for name in ["HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_DB"] {
-        command.env_remove(name);
-    }
+    clean(&mut command).arg(verb).arg("--db").arg(place.path()).args(rest);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
