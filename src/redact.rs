@@ -62,11 +62,11 @@ impl Log {
         } else {
             None
         };
+        // First, so that nothing is gone where the key stands for something else; called again it goes on from here.
+        let told = self.redact_one(seq, asked, key)?;
         if let Some(other) = other {
-            // First, so that what fails in between leaves the one that was named to be called again.
             self.redact_one(other, asked, None)?;
         }
-        let told = self.redact_one(seq, asked, key)?;
         let begin = Instant::now();
         wipe(&store, begin)?;
         let redactions =
@@ -76,7 +76,7 @@ impl Log {
 
     fn redact_one(&self, seq: Seq, asked: &Redact, key: Option<(&str, &str)>) -> Result<Seq, Error> {
         let by = asked.by.as_deref().map(Into::into);
-        let mut command = Command::redact(Redaction { seq, by, also: broker::forget });
+        let mut command = Command::redact(Redaction { seq, both: asked.both, by, also: broker::forget });
         if let Some((actor, key)) = key {
             command = command.actor(actor).key(key);
         }

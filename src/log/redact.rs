@@ -21,6 +21,8 @@ use crate::store::{meta, rows, wipe};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Redaction {
     pub(crate) seq: Seq,
+    /// Whether the other event of a message goes too, by a redaction of its own.
+    pub(crate) both: bool,
     /// Who wants it.
     pub(crate) by: Option<Box<str>>,
     /// Takes the text of a message out of whatever else this file keeps of it, in the same transaction.
@@ -53,7 +55,7 @@ pub(super) fn carry_out(
     asked: &Redaction,
 ) -> Result<Result<Appended, Refusal>, Failure> {
     let done = |seq, new| Appended { seqs: vec![seq], new, id: None };
-    let content_hash = keys::content_hash("redact", &asked.seq);
+    let content_hash = keys::content_hash("redact", &(asked.seq, asked.both));
     if let Some((actor, key)) = key
         && let Some(known) = keys::find(turn.conn, actor, key)?
     {

@@ -93,8 +93,9 @@ fn prepare(conn: &mut Connection, path: &Path, durability: Durability) -> Result
     ))
     .map_err(failed)?;
     checkpoint::watch(conn);
-    migrate::up(conn)?;
+    // Before anything is written, which a foreign trigger would run at.
     check_triggers(conn)?;
+    migrate::up(conn)?;
     copy::name_if_copy(conn)?;
     let before = rows::last(conn).map_err(failed)?;
     let head = rows::head(conn).map_err(failed)?;
@@ -264,8 +265,8 @@ fn take_lock(path: &Path, create: bool) -> Result<Held, Error> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if std::fs::metadata(path)?.is_dir() {
-            return Err(Error::NotALog("the path is a folder".into()));
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(Error::NotALog("the path is not a file".into()));
         }
         let lock = lock::take(path)?;
         match identity::of(lock.file())? {

@@ -87,9 +87,8 @@ impl Readers {
     pub(crate) fn alone<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         // The lock is held meanwhile: see there why.
         let _open = lock(&self.inner.pool).clone()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut conn =
-            Connection::open_with_flags(&self.inner.path, flags).map_err(|error| reading(&error))?;
+        let (name, flags) = to_read(&self.inner.path);
+        let mut conn = Connection::open_with_flags(name, flags).map_err(|error| reading(&error))?;
         prepare(&mut conn).map_err(|error| reading(&error))?;
         let done = read(&conn);
         drop(conn);

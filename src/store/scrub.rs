@@ -5,11 +5,11 @@
 //! made as long as the page has room, which uses the middle up or clears it, and then its old self again.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::meta;
+use crate::store::settled::read_full_at;
 
 /// Length of a page: what a file is made with.
 pub(crate) const PAGE_BYTES: usize = 4_096;
@@ -43,14 +43,7 @@ pub(crate) struct Dirty {
 /// were read. What is still in the WAL is not seen.
 pub(crate) fn look(file: &File, first: u64, pages: usize) -> std::io::Result<(Vec<Dirty>, u64)> {
     let mut bytes = vec![0; pages * PAGE_BYTES];
-    let mut filled = 0;
-    let offset = (first.max(1) - 1) * PAGE_BYTES as u64;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
+    let filled = read_full_at(file, &mut bytes, (first.max(1) - 1) * PAGE_BYTES as u64)?;
     let read = bytes.chunks_exact(PAGE_BYTES).take(filled / PAGE_BYTES);
     let mut count = 0;
     let mut dirty = Vec::new();

@@ -94,7 +94,8 @@ impl<'a> Wal<'a> {
     }
 }
 
-fn read_full_at(file: &File, into: &mut [u8], place: u64) -> io::Result<usize> {
+/// Reads as much as there is, up to what there is room for; gives how many bytes.
+pub(crate) fn read_full_at(file: &File, into: &mut [u8], place: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, place + filled as u64)? {

@@ -25,7 +25,7 @@ use crate::store::pulse::Pulse;
 use crate::store::queue::{Gathering, NotTaken, Queue, Taken};
 use crate::store::turn::{Inserted, Job, Turn};
 use crate::store::wipe::EMPTY_WAIT;
-use crate::store::{checkpoint, meta, reading, rows};
+use crate::store::{checkpoint, inspect, meta, reading, rows};
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::tail::Tail;
 
@@ -223,14 +223,15 @@ impl Work {
             Err(Fault::Job(error)) if batch.len() == 1 => self.answer_all(batch, &error),
             Err(Fault::Job(_)) => {
                 // One of them is guilty: each runs alone, so that only that one fails.
-                for job in std::mem::take(batch) {
+                let mut rest = std::mem::take(batch).into_iter();
+                while let Some(job) = rest.next() {
                     let mut alone = vec![job];
                     let done = self.transact(&mut alone, false);
                     match done {
                         Ok(inserted) => self.reveal(inserted, &mut alone),
                         Err(Fault::Later(error) | Fault::Job(error)) => self.answer_all(&mut alone, &error),
                         Err(Fault::Stop(reason)) => {
-                            batch.append(&mut alone);
+                            batch.extend(alone.into_iter().chain(rest));
                             return Err(reason);
                         }
                     }
@@ -332,7 +333,7 @@ impl Work {
 
     /// Another connection's commit is fine as long as it left the log alone.
     fn check_foreign(&mut self) -> Result<(), Failure> {
-        let version = self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let version = inspect::data_version(&self.conn)?;
         if version == self.data_version {
             return Ok(());
         }

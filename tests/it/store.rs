@@ -86,6 +86,32 @@ fn a_log_with_a_foreign_trigger_is_refused() {
 }
 
 #[test]
+fn a_foreign_trigger_does_not_run_while_an_older_log_is_brought_up() {
+    let place = Place::new();
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema-2.db"), place.path()).unwrap();
+    let conn = foreign(&place.path());
+    let spy = "CREATE TABLE seen (x); CREATE TRIGGER spy AFTER INSERT ON meta BEGIN INSERT INTO seen VALUES (1); END;";
+    conn.execute_batch(spy).unwrap();
+    let error = Log::open(place.path(), Options::default()).unwrap_err();
+    assert!(matches!(&error, Error::NotALog(why) if why.contains("spy")), "{error:?}");
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((number("SELECT count(*) FROM seen"), number("PRAGMA user_version")), (0, 2));
+}
+
+/// What is said to be on disk is written no more after a kill: only who syncs each commit may say so.
+#[test]
+fn only_who_syncs_says_what_is_on_disk() {
+    for durability in [hivelog::Durability::Full, hivelog::Durability::Normal] {
+        let place = Place::new();
+        let log = Log::open(place.path(), Options::default().durability(durability)).unwrap();
+        for n in 1..=100 {
+            assert_eq!(note(&log, n), n);
+        }
+        assert_eq!(place.beside("log.db.synced").exists(), durability == hivelog::Durability::Full);
+    }
+}
+
+#[test]
 fn an_empty_file_is_a_new_log() {
     let place = Place::new();
     std::fs::write(place.path(), "").unwrap();

@@ -250,6 +250,30 @@ async fn no_hash_of_a_redacted_text_is_kept() {
     assert_eq!(server.head().await, 8);
 }
 
+/// What is refused for its key has taken nothing away.
+#[tokio::test]
+async fn a_key_that_stands_for_something_else_redacts_neither_of_two() {
+    let server = Server::start().await;
+    let message = json!({"from": "alice", "to": "bob", "body": SECRET});
+    assert_eq!(server.send_under("message", "POST", "/api/messages", &message).await.json()["id"], 1);
+    assert_eq!(server.send("POST", "/api/agents/bob/recv", &json!({})).await.status, 200);
+    while server.head().await < 2 {}
+    server.append(r#"{"kind":"app.note","text":"x"}"#).await;
+    let redact = async |seq: i64, both: bool| {
+        server
+            .send_under("redact", "POST", &format!("/api/events/{seq}/redact"), &json!({"both": both}))
+            .await
+    };
+    assert_eq!(redact(3, false).await.json(), json!({"seq": 4}));
+    check_problem(&redact(2, true).await, 422, "key-reused");
+    check_problem(&redact(3, true).await, 422, "key-reused");
+    for seq in [1, 2] {
+        assert_eq!(server.read(&format!("/api/history/{seq}")).await["body"], SECRET);
+    }
+    assert_eq!(redact(3, false).await.json(), json!({"seq": 4}));
+    assert_eq!(server.head().await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pending_says_to_come_again() {
     let place = Place::new();
