@@ -3,7 +3,7 @@
 //! `npm ci --prefix tests/browser` brings what the specs are driven by; Chromium is the system's own
 //! (`HIVELOG_CHROMIUM` names another one). `HIVELOG_BROWSER_MUST=1` makes a part that is missing a failure,
 //! `HIVELOG_FULL=1` demands the figures as they are promised, `HIVELOG_BIN` names the binary that is looked at,
-//! `HIVELOG_SLOW=3` makes pages three times as slow: the figures are red then, all else is not.
+//! `HIVELOG_SLOW=3` makes pages three times as slow: figures may be red then, all else is not.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 

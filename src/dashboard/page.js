@@ -104,6 +104,8 @@ export class Page extends EventTarget {
    * @param {string} reason
    */
   setState(board, state, reason) {
+    // A seq of another log is another event.
+    if (this.board && this.board.log_id !== board.log_id) this.redacted.clear();
     this.board = board;
     this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
   }
@@ -129,13 +131,18 @@ export class Page extends EventTarget {
       this.board?.redact(seq, line === null ? null : JSON.parse(line));
       this.dispatchEvent(new CustomEvent("redacted", { detail: { seq } }));
     };
+    const log_id = this.board?.log_id;
     tell(null);
-    for (;;) {
+    while (this.board?.log_id === log_id) {
       try {
-        return tell((await getText(this, `api/history/${seq}`)).text.trimEnd());
+        const { text } = await getText(this, `api/history/${seq}`);
+        if (this.board?.log_id === log_id) tell(text.trimEnd());
+        return;
       } catch (error) {
         if (error instanceof Problem && (error.status === 404 || error.status === 410)) return;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        // Nobody who is away or signed out is asked again and again.
+        do await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        while (this.status.state !== "live");
       }
     }
   }

@@ -115,14 +115,14 @@ export class Board {
    * @param {LogEvent | null} event what is left of it, if that is known
    */
   redact(seq, event) {
-    /** @param {(event: LogEvent) => object} ending @param {object} texts */
-    const change = (ending, texts) => (/** @type {Row} */ row) => {
-      if (row.seq !== seq && row.resolved_seq !== seq) return row;
-      if (event === null) return { ...row, ...texts };
-      return { ...row, ...(row.seq === seq ? event : ending(event)) };
+    /** @param {(event: LogEvent) => object} ending @param {object} asked @param {object} told */
+    const change = (ending, asked, told) => (/** @type {Row} */ row) => {
+      if (row.seq === seq) return { ...row, ...(event ?? asked) };
+      return row.resolved_seq === seq ? { ...row, ...(event ? ending(event) : told) } : row;
     };
-    this.#approvals.change(change(decided, { description: null, diff: null, sha_short: null, note: null }));
-    this.#questions.change(change(answered, { question: "", options: [], answer: null, selected: null }));
+    const request = { description: null, diff: null, sha_short: null };
+    this.#approvals.change(change(decided, request, { note: null }));
+    this.#questions.change(change(answered, { question: "", options: [] }, { answer: null, selected: null }));
   }
 
   /** @returns {State} as `GET api/state` would give it */

@@ -1,5 +1,6 @@
 /** @file Does the stream of real tabs in a real browser survive what happens to servers, lines and tabs? */
 
+import { hurry } from "../asks.js";
 import { expect, signIn, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -47,9 +48,6 @@ function look(tab) {
     return { seqs, states, status: client.status(), board: board?.seq };
   });
 }
-
-/** Nobody waits for the ten seconds that a server may ask for. @param {Tab} tab */
-const hurry = (tab) => tab.evaluate(() => dispatchEvent(new Event("online")));
 
 /** @param {Tab} tab @param {number} head */
 async function isLiveAt(tab, head) {

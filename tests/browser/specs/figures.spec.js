@@ -125,7 +125,7 @@ test("scrolled far back it scrolls smoothly, and shows what comes at once", asyn
 
   const back = await appendSome(server);
   await expect(page.locator("hive-feed .news")).toContainText(`${PAINTS} new`);
-  await page.waitForTimeout(100);
+  await expect.poll(async () => (await read(page)).counted[PAINTS]).toBeGreaterThan(0);
   const { arrived, counted } = await read(page);
   judge("scrolled back, one more that is new", back, arrived, (_, index) => counted[index + 1]);
 
@@ -134,7 +134,7 @@ test("scrolled far back it scrolls smoothly, and shows what comes at once", asyn
   const end = await appendSome(server);
   const last = [...end.keys()].at(-1);
   await expect(page.locator(`hive-feed li[data-seq="${last}"]`)).toBeInViewport();
-  await page.waitForTimeout(100);
+  await expect.poll(async () => (await read(page)).painted[Number(last)]).toBeGreaterThan(0);
   const followed = await read(page);
   judge("following, a new row", end, followed.arrived, (seq) => followed.painted[seq]);
 });

@@ -1,6 +1,6 @@
 /** @file Does the page itself say what its stream is, and only that? */
 
-import { isMarked, mark } from "../asks.js";
+import { hurry, isMarked, mark } from "../asks.js";
 import { expect, signIn, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -15,7 +15,7 @@ const header = (tab) => tab.locator("hive-header");
 /** @param {Tab} tab @param {number} head */
 async function showsLive(tab, head) {
   await expect(async () => {
-    await tab.evaluate(() => dispatchEvent(new Event("online")));
+    await hurry(tab);
     await expect(header(tab)).toContainText("Live", { timeout: 500 });
     await expect(tab.locator(".head-seq")).toHaveText(head.toLocaleString("en"), { timeout: 500 });
   }).toPass({ intervals: [50] });

@@ -1,6 +1,6 @@
 /** @file Is the page readable where a browser takes its colours away, or shows no motion? */
 
-import { approval, request } from "../asks.js";
+import { approval, isLive, request } from "../asks.js";
 import { expect, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Locator} Locator */
@@ -76,10 +76,7 @@ test("what says that the page is not live covers no title and no way to a sectio
   }
   await server.start();
   await page.setViewportSize({ width: 390, height: 800 });
-  await expect(async () => {
-    await page.evaluate(() => dispatchEvent(new Event("online")));
-    await expect(page.locator(".state")).toHaveText("Live", { timeout: 500 });
-  }).toPass({ intervals: [50] });
+  await isLive(page);
   await expect(banner).toBeHidden();
   // Both facts in full, with what they are called.
   await expect(facts).toHaveText([/^head seq 1$/, /^last event .+/]);

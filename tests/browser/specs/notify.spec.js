@@ -1,6 +1,6 @@
 /** @file Does the browser tell of what waits, once, after consent, while nobody looks, and of nothing that is over? */
 
-import { approval, request } from "../asks.js";
+import { approval, hurry, request } from "../asks.js";
 import { expect, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -138,7 +138,7 @@ test("many at once are told as a number, and those of another log too", async ({
   server.db = `${server.db}.other`;
   await server.start();
   await expect(async () => {
-    await page.evaluate(() => dispatchEvent(new Event("online")));
+    await hurry(page);
     await expect(page.locator("hive-waiting")).toContainText("Nothing waits for you.", { timeout: 300 });
   }).toPass({ intervals: [50] });
   await request(server, { description: "of this log" });

@@ -1,6 +1,6 @@
 /** @file Does the page work under a path that a proxy takes off, and at a port that is not the server's? */
 
-import { approval, ask, question, request } from "../asks.js";
+import { approval, ask, hurry, question, request } from "../asks.js";
 import { Door } from "../door.js";
 import { test as base, expect, signIn } from "../fixtures.js";
 
@@ -66,7 +66,7 @@ test("killed and started again behind the proxy, the page goes on", async ({ pag
   await server.start();
   const id = await request(server);
   await expect(async () => {
-    await page.evaluate(() => dispatchEvent(new Event("online")));
+    await hurry(page);
     await expect(approval(page, id)).toBeVisible({ timeout: 500 });
     await expect(page.locator("hive-header")).toContainText("Live", { timeout: 500 });
   }).toPass();

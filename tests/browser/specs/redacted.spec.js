@@ -1,6 +1,6 @@
 /** @file Does a text that is redacted go from every open page at once? */
 
-import { approval, ask, isMarked, mark, question, request, stopClock } from "../asks.js";
+import { approval, ask, isLive, isMarked, mark, question, request, stopClock } from "../asks.js";
 import { expect, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -114,4 +114,22 @@ test("what was read before and comes after is cleaned too", async ({ page, serve
     await expect(row(page, 1)).toContainText("redacted: true", { timeout: 200 });
   }).toPass({ intervals: [50] });
   await isGone(page);
+});
+
+test("what was redacted in one log is not taken for an event of another", async ({ page, server }) => {
+  await server.append({ kind: "app.note", text: SECRET });
+  await page.goto(server.base);
+  await expect(row(page, 1)).toContainText(SECRET);
+  await redact(server, 1);
+  await expect(row(page, 1)).toContainText("redacted: true");
+  await server.stop();
+  server.db = `${server.db}.other`;
+  await server.start();
+  await server.append({ kind: "app.note", text: "of another log" });
+  await isLive(page);
+  await expect(row(page, 1)).toContainText("of another log");
+  await mark(page);
+  await server.append({ kind: "app.note", text: "goes on" });
+  await expect(row(page, 2)).toContainText("goes on");
+  await expect(row(page, 1)).toContainText("of another log");
 });
