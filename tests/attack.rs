@@ -30,6 +30,7 @@ mod raw;
 mod requests;
 #[path = "attack/server.rs"]
 mod server;
+mod shell;
 #[path = "attack/slow.rs"]
 mod slow;
 #[path = "attack/subscriber.rs"]

@@ -38,6 +38,7 @@ mod power;
 mod rig;
 #[path = "faults/room.rs"]
 mod room;
+mod shell;
 #[path = "faults/story.rs"]
 mod story;
 #[path = "faults/sweep.rs"]

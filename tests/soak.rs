@@ -28,6 +28,7 @@ mod planted;
 mod repository;
 #[path = "soak/server.rs"]
 mod server;
+mod shell;
 #[path = "soak/verdict.rs"]
 mod verdict;
 

@@ -71,7 +71,7 @@ struct Crowd {
     events: Events,
     buffer: Vec<u8>,
     subscribers: Vec<Subscriber>,
-    /// Index, seq and time of arrival, of those who read all the while.
+    /// Seq and time of arrival, of those who read all the while.
     seen: Vec<(i64, Instant)>,
     slow: usize,
     trickled: Instant,

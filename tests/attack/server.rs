@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-/// What the developer's own shell says must not reach the server.
-const OF_THE_SHELL: [&str; 4] = ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG"];
+use crate::shell::clean;
 
 /// Whether the figures are those that were promised, or smaller ones of the same kind.
 pub fn is_full() -> bool {
-    std::env::var_os("HIVELOG_FULL").is_some_and(|value| value != "0")
+    std::env::var_os("HIVELOG_FULL").is_some_and(|value| value == "1")
 }
 
 /// Lets this process open as many sockets as the system allows; gives how many those are.
@@ -99,9 +98,7 @@ fn spawn(db: &Path, flags: &[String], addr: SocketAddr) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\""]);
     command.arg(binary.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_hivelog")), PathBuf::from));
-    for name in OF_THE_SHELL {
-        command.env_remove(name);
-    }
+    clean(&mut command);
     command.arg("serve").arg("--db").arg(db).arg("--listen").arg(addr.to_string()).args(flags);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
     let mut first = String::new();

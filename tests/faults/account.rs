@@ -68,7 +68,7 @@ pub enum Entry {
 
 const HEAD: usize = 32;
 
-/// Reads an account from this byte on.
+/// Reads an account.
 pub fn read(path: &Path) -> Vec<Entry> {
     let bytes = std::fs::read(path).unwrap();
     let mut rest = bytes.as_slice();

@@ -286,7 +286,7 @@ fn what_is_no_log_is_refused_and_left_as_it_is() {
 
     let directory = place("directory");
     std::fs::create_dir(&directory).unwrap();
-    check_refused(&directory, "");
+    check_refused(&directory, "the path is not a file");
 
     let newer = place("newer");
     std::fs::copy(whole().rig.db(), &newer).unwrap();
@@ -364,8 +364,14 @@ fn a_log_on_a_medium_that_is_read_only_is_read_and_not_served() {
     let Err(ended) = start(serve, &folder.path().join("stderr")) else { panic!("it is served") };
     assert_eq!((ended.status.code(), lines_of(&ended.stderr)), (Some(1), 1), "{ended:?}");
     assert!(ended.last_line().contains("Read-only file system"), "{ended:?}");
-    for verb in ["check", "state"] {
-        let out = command(verb, &db).output().unwrap();
+    let copy = folder.path().join("copy.db");
+    for (verb, word) in [
+        ("check", None),
+        ("state", None),
+        ("sql", Some("SELECT count(*) FROM events")),
+        ("backup", copy.to_str()),
+    ] {
+        let out = command(verb, &db).args(word).output().unwrap();
         assert_eq!(out.status.code(), Some(0), "{verb}: {out:?}");
     }
     let out = command("history", &db).args(["--json", "--after", "0", "--limit", "10000"]).output().unwrap();

@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::shell::clean;
+
 pub const OPEN: u32 = 1;
 pub const WRITE: u32 = 2;
 pub const SYNC: u32 = 4;
@@ -29,9 +31,6 @@ pub const SIGKILL: i32 = 9;
 
 /// A server that neither starts nor ends within this is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the developer's own shell says must not reach the server.
-const OF_THE_SHELL: [&str; 4] = ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG"];
 
 /// How a call is struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,9 +103,7 @@ pub fn binary() -> PathBuf {
 
 pub fn command(verb: &str, db: &Path) -> Command {
     let mut command = Command::new(binary());
-    for name in OF_THE_SHELL {
-        command.env_remove(name);
-    }
+    clean(&mut command);
     command.arg(verb).arg("--db").arg(db);
     command
 }
@@ -316,7 +313,7 @@ pub fn skip(what: &str, missing: &str) {
 
 /// Whether the figures are the full ones.
 pub fn is_full() -> bool {
-    std::env::var_os("HIVELOG_FULL").is_some()
+    std::env::var_os("HIVELOG_FULL").is_some_and(|value| value == "1")
 }
 
 /// A figure: scaled down, or full.

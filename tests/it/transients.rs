@@ -17,9 +17,9 @@ use TransientKind::{Rebuilding, Starting, Stopping};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
-/// Lapsed by the next look of the keeper.
 /// No lease that ends in time ends after this; the others end after hours.
 const LATE: Duration = Duration::from_secs(20);
+/// Lapsed by the next look of the keeper.
 const SHORT: Duration = Duration::from_millis(1);
 
 fn desk() -> Desk {

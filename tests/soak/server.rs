@@ -9,10 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
+use crate::shell::clean;
 
 const SIGKILL: i32 = 9;
-/// What the developer's own shell says must not reach the server.
-const OF_THE_SHELL: [&str; 4] = ["HIVELOG_DB", "HIVELOG_URL", "HIVELOG_TOKEN", "HIVELOG_LOG"];
 
 /// The binary to look at: the test's own, or the one that `HIVELOG_SOAK_BIN` names.
 pub fn binary() -> PathBuf {
@@ -21,9 +20,7 @@ pub fn binary() -> PathBuf {
 
 pub fn command(verb: &str, db: &Path) -> Command {
     let mut command = Command::new(binary());
-    for name in OF_THE_SHELL {
-        command.env_remove(name);
-    }
+    clean(&mut command);
     command.arg(verb).arg("--db").arg(db);
     command
 }

@@ -99,14 +99,16 @@ async fn a_reader_that_takes_nothing_delays_nobody() {
     }
     let mut live = Stream::open(&server, "", &[]).await;
     live.until("caught_up").await;
-    let mut slowest = Duration::ZERO;
+    let mut took = Vec::new();
     for _ in 0..50 {
         let begin = Instant::now();
         server.append_all(&notes(1, "live")).await;
         live.lines(1).await;
-        slowest = slowest.max(begin.elapsed());
+        took.push(begin.elapsed());
     }
-    assert!(slowest < BEFORE_A_STALL, "{slowest:?}");
+    took.sort_unstable();
+    // The median, as this machine may pause.
+    assert!(took[25] < Duration::from_secs(1) && took[49] < BEFORE_A_STALL, "{took:?}");
     // What is kept for live readers does not grow with those who do not read.
     let recent = server.metric("hivelog_recent_bytes").await;
     assert!(recent <= f64::from(9 << 20), "{recent}");
