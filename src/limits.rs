@@ -102,9 +102,12 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// One page of the file, in bytes.
 pub const PAGE_BYTES: i64 = 4_096;
-/// WAL pages (4 KiB) after which the writer checkpoints between two commits: stalls stay at a few
-/// milliseconds (measured).
-pub const CHECKPOINT_PAGES: i64 = 1_000;
+/// WAL pages (4 KiB) after which the writer checkpoints between two commits. Each costs its syncs: with a quarter as
+/// many pages one append in fifty waits for one where 2,000 a second come (measured); with more, a flood's takes
+/// longer than ten milliseconds, and what readers look up in no longer is one block of SQLite's index (4,062).
+pub const CHECKPOINT_PAGES: i64 = 4_000;
+/// As many, where the WAL has no more room than [`WAL_BYTES_MAX_LEAST`].
+pub const CHECKPOINT_PAGES_LEAST: i64 = 1_000;
 /// Frames of the WAL after which the writer says that they are on disk: a start after a kill writes no more than so
 /// many once more, and the last commit.
 pub const SYNCED_FRAMES: u64 = 32;
@@ -113,7 +116,7 @@ pub const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// The WAL size past which appends are refused: a reader is holding back every checkpoint.
 pub const WAL_BYTES_MAX: i64 = 1 << 30;
 /// The least that this may be set to: two checkpoints apart.
-pub const WAL_BYTES_MAX_LEAST: i64 = 2 * CHECKPOINT_PAGES * PAGE_BYTES;
+pub const WAL_BYTES_MAX_LEAST: i64 = 2 * CHECKPOINT_PAGES_LEAST * PAGE_BYTES;
 /// How long every checkpoint has to be held back before that is told: readers come and go.
 pub const WAL_HELD_TOLD: Duration = Duration::from_secs(10);
 /// Pages that a backup copies in one step: what is synced at once (4 MiB) does not hold up a commit.

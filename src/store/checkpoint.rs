@@ -24,7 +24,7 @@ thread_local! {
 /// Who moves the WAL's pages into the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checkpoints {
-    /// The log's own writer, every few megabytes.
+    /// The log's own writer, every 16 MB.
     #[default]
     Own,
     /// Another program that copies the WAL first, such as Litestream. Only past the bound of the WAL does the
@@ -54,6 +54,14 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self { by: Checkpoints::Own, bytes_max: WAL_BYTES_MAX }
+    }
+}
+
+impl Plan {
+    /// Pages between two checkpoints: two of them are below the bound.
+    const fn pages(&self) -> i64 {
+        let half = self.bytes_max / PAGE_BYTES / 2;
+        if half < CHECKPOINT_PAGES { half } else { CHECKPOINT_PAGES }
     }
 }
 
@@ -164,7 +172,7 @@ impl Duty {
             path,
             metrics,
             seen: 0,
-            next: CHECKPOINT_PAGES,
+            next: plan.pages(),
             held_since: None,
             is_told: false,
             waited_at: None,
@@ -195,7 +203,7 @@ impl Duty {
         let pages = pages();
         self.metrics.wal_bytes.set(pages * PAGE_BYTES);
         if pages < self.seen {
-            self.next = CHECKPOINT_PAGES;
+            self.next = self.plan.pages();
             if self.plan.by == Checkpoints::External {
                 self.let_go();
             }
@@ -208,7 +216,7 @@ impl Duty {
         if is_due {
             fail::fail_point!("writer.before-checkpoint");
             let left = self.count(passive(conn))?;
-            self.next = pages + CHECKPOINT_PAGES;
+            self.next = pages + self.plan.pages();
             self.judge(conn, left)?;
             fail::fail_point!("writer.after-checkpoint");
         }
@@ -228,7 +236,7 @@ impl Duty {
     fn begin(&mut self, frames: i64) {
         WAL_PAGES.with(|cell| cell.set(frames));
         if frames >= CHECKPOINT_PAGES {
-            self.next = frames + CHECKPOINT_PAGES;
+            self.next = frames + self.plan.pages();
             self.held_since = Some(Instant::now());
         }
     }

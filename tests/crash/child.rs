@@ -55,7 +55,9 @@ impl Orders {
 /// Does what the parent ordered, until it is killed.
 pub fn run(orders: &str) {
     let orders = Orders::from_text(orders);
-    let log = Log::open(&orders.path, Options::default().kind("declared")).unwrap();
+    // With the least room for a WAL its checkpoints come after a thousand pages.
+    let options = Options::default().kind("declared").wal_bytes_max(8_192_000);
+    let log = Log::open(&orders.path, options).unwrap();
     tell(format_args!("O {}", log.tail()));
     if let Some((point, due)) = &orders.death {
         arm(point, *due);

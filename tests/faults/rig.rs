@@ -175,7 +175,9 @@ impl Rig {
     /// Starts the server under the library.
     pub fn serve(&self, flags: &[&str]) -> Result<Server, Ended> {
         let mut command = self.command("serve");
-        command.args(["--no-auth", "--listen", "127.0.0.1:0", "--kind", "declared"]).args(flags);
+        command.args(["--no-auth", "--listen", "127.0.0.1:0", "--kind", "declared"]);
+        // With the least room for a WAL its checkpoints come after a thousand pages.
+        command.args(["--wal-bytes-max", "8192000"]).args(flags);
         start(command, &self.folder.path().join("stderr"))
     }
 
