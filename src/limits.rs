@@ -192,6 +192,9 @@ pub const INDEX_REST: Duration = Duration::from_secs(10);
 pub const INDEX_REST_EVENTS: i64 = 500_000;
 /// How long the search index leaves new events to a plain scan, so that it takes many at once.
 pub const INDEX_PAUSE: Duration = Duration::from_millis(250);
+/// How often the search index looks for what was pruned among all that it has, where many kinds are kept longer
+/// than others; what the floor passes it takes out at once.
+pub const INDEX_SWEEP: Duration = Duration::from_hours(1);
 /// Agents that a list of all of them names, those seen last first.
 pub const AGENTS_LISTED_MAX: usize = 10_000;
 /// Buckets of one activity histogram.

@@ -191,18 +191,21 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> Result<Bytes, Fault> {
+        answer(self.request_with(method, path, body).timeout(ANSWER_TIMEOUT)).await
+    }
+
+    fn request_with(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
         let request = self.request(method, path).header(ACCEPT, JSON);
-        answer(match body {
+        match body {
             Some(body) => request.header(CONTENT_TYPE, JSON).body(body),
             None => request,
-        })
-        .await
+        }
     }
 
     /// Gets JSON.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Bytes, Fault> {
         let request = self.request(Method::GET, path).query(query).header(ACCEPT, JSON);
-        answer(request).await
+        answer(request.timeout(ANSWER_TIMEOUT)).await
     }
 
     /// Posts a command as JSON, and gives the answer.
@@ -224,6 +227,13 @@ impl Client {
         serde_json::from_slice(&text).map_err(|error| not_ours(&error))
     }
 
+    /// Posts a command whose answer comes when its work is done, which takes as long as the log is large. That the
+    /// server is there meanwhile is seen by the connection's keepalive.
+    pub(crate) async fn labour(&self, path: &str, body: &Value) -> Result<Value, Fault> {
+        let text = answer(self.request_with(Method::POST, path, Some(body.to_string()))).await?;
+        serde_json::from_slice(&text).map_err(|error| not_ours(&error))
+    }
+
     /// Appends the events of this body.
     pub(crate) async fn append(
         &self,
@@ -234,7 +244,7 @@ impl Client {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let text = answer(request).await?;
+        let text = answer(request.timeout(ANSWER_TIMEOUT)).await?;
         serde_json::from_slice(&text).map_err(|error| not_ours(&error))
     }
 }
@@ -254,7 +264,7 @@ fn is_local(host: &str) -> bool {
 }
 
 async fn answer(request: RequestBuilder) -> Result<Bytes, Fault> {
-    let response = request.timeout(ANSWER_TIMEOUT).send().await.map_err(|error| unreachable(&error))?;
+    let response = request.send().await.map_err(|error| unreachable(&error))?;
     let response = accepted(response).await?;
     response.bytes().await.map_err(|error| unreachable(&error))
 }

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use clap::Args;
-use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -106,7 +105,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<(), Failure> {
             let Prune { before_seq, kinds, dry_run, .. } = asked;
             let body =
                 json!({"before_seq": before_seq, "before": before, "kinds": kinds, "dry_run": dry_run});
-            let told = client::block_on(async { Ok(client.post("/api/prune", &body).await?) })?;
+            let told = client::block_on(async { Ok(client.labour("/api/prune", &body).await?) })?;
             serde_json::from_value(told).map_err(|error| client::not_ours(&error))?
         }
     };
@@ -141,9 +140,8 @@ pub(crate) fn redact(args: &RedactArgs) -> Result<(), Failure> {
                 seq: i64,
             }
             let path = format!("/api/events/{}/redact", args.seq);
-            let body = Some(json!({ "both": args.both }));
-            let done =
-                client::block_on(async { Ok(client.command(Method::POST, &path, body.as_ref()).await?) })?;
+            let body = json!({ "both": args.both });
+            let done = client::block_on(async { Ok(client.labour(&path, &body).await?) })?;
             let done: Done = serde_json::from_value(done).map_err(|error| client::not_ours(&error))?;
             done.seq
         }

@@ -140,8 +140,10 @@ fn follow_file(
                 hand.event(&row.line())?;
                 *cursor = Cursor::new(log.id(), row.seq());
             }
+            Followed::Passed(seq) => *cursor = Cursor::new(log.id(), seq),
             Followed::CaughtUp(seq) => {
-                *cursor = Cursor::new(log.id(), seq);
+                // What came meanwhile may have been passed already.
+                *cursor = Cursor::new(log.id(), seq.max(Seq::clamped(cursor.seq)));
                 is_live = true;
             }
             Followed::Reset { reason, seq } => {

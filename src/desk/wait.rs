@@ -40,7 +40,7 @@ pub(crate) async fn decided(
         loop {
             match live.next().await {
                 Some(Ok(Followed::Event(row))) if row.decode::<HasId>().is_ok_and(|it| it.id == id) => break,
-                Some(Ok(Followed::Event(_) | Followed::CaughtUp(_))) => {}
+                Some(Ok(Followed::Event(_) | Followed::Passed(_) | Followed::CaughtUp(_))) => {}
                 // What is pruned meanwhile is told by the next look.
                 Some(Ok(Followed::Reset { .. })) => break,
                 Some(Err(error)) => return Err(error),

@@ -18,6 +18,9 @@ pub enum Followed {
     Event(Row),
     /// The head as it stood when the read began was passed; what follows is live.
     CaughtUp(Seq),
+    /// Up to this seq came only what the filter does not want. A position that is kept has to move with it: what
+    /// stays behind is pruned some day.
+    Passed(Seq),
     /// The reader cannot go on from where it stood: it has to take a snapshot anew, and gets what
     /// comes after this seq.
     Reset {
@@ -50,18 +53,18 @@ impl Follower {
         Self { feed, filter, rows: None, ended: false }
     }
 
-    /// The next wanted row of the segment at hand.
-    fn take_row(&mut self) -> Option<Row> {
+    /// What the segment at hand gives next.
+    fn take_rows(&mut self) -> Option<Followed> {
         let (segment, index) = self.rows.as_mut()?;
         let skipped = segment.rows_from(*index).position(|(_, kind, agents)| self.filter.wants(kind, agents));
         let found = skipped.map(|skipped| *index + skipped);
-        if let Some(row) = found.and_then(|index| segment.row(index)) {
-            *index = found.map_or(*index, |index| index + 1);
-            Some(row)
-        } else {
-            self.rows = None;
-            None
+        if let Some((found, row)) = found.and_then(|found| Some((found, segment.row(found)?))) {
+            *index = found + 1;
+            return Some(Followed::Event(row));
         }
+        let is_over = *index >= segment.len();
+        self.rows = None;
+        (!is_over).then(|| Followed::Passed(self.feed.cursor()))
     }
 
     /// Turns a step into what is given, if it is something by itself.
@@ -87,8 +90,8 @@ impl Follower {
     /// Waits for what comes next; `None` when the log was closed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Followed, Error>> {
         while !self.ended {
-            if let Some(row) = self.take_row() {
-                return Some(Ok(Followed::Event(row)));
+            if let Some(given) = self.take_rows() {
+                return Some(Ok(given));
             }
             let step = self.feed.next().await;
             if let Some(given) = self.take_step(step) {
@@ -121,8 +124,8 @@ impl Iterator for BlockingFollower {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.ended {
-            if let Some(row) = self.0.take_row() {
-                return Some(Ok(Followed::Event(row)));
+            if let Some(given) = self.0.take_rows() {
+                return Some(Ok(given));
             }
             let step = self.0.feed.next_blocking();
             if let Some(given) = self.0.take_step(step) {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::error::Error;
 use crate::limits::{
     INDEX_COMMIT_BYTES, INDEX_COMMIT_EVENTS, INDEX_FLOOD_EVENTS_PER_SECOND, INDEX_PAUSE, INDEX_READ_BYTES,
-    INDEX_READ_EVENTS, INDEX_REST, INDEX_REST_EVENTS,
+    INDEX_READ_EVENTS, INDEX_REST, INDEX_REST_EVENTS, INDEX_SWEEP,
 };
 use crate::log::hints::Hints;
 use crate::log::{Log, Shared};
@@ -190,6 +190,20 @@ struct Look {
     redactions: i64,
 }
 
+/// Why the thread cannot go on.
+enum Fault {
+    /// The log cannot be read from where it stands, as where an event is damaged. What was taken up stays.
+    Log(Error),
+    /// The index is not to be trusted.
+    Index(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Index(error)
+    }
+}
+
 impl Work {
     fn run(&mut self) {
         give_way();
@@ -198,23 +212,29 @@ impl Work {
             let ended = self.follow();
             self.show(None);
             match ended {
-                Ok(()) => backoff = BACKOFF,
-                Err(Error::Closed) => return,
-                Err(error) => {
+                Ok(()) => {
+                    backoff = BACKOFF;
+                    continue;
+                }
+                Err(Fault::Log(Error::Closed) | Fault::Index(Error::Closed)) => return,
+                Err(Fault::Log(error)) => {
+                    tracing::warn!(%error, "the search index waits; searches scan the log meanwhile");
+                }
+                Err(Fault::Index(error)) => {
                     tracing::warn!(%error, "the search index begins anew; searches scan the log meanwhile");
                     // What cannot be removed cannot be opened either: the next attempt says so.
                     if index::remove(&self.path).is_ok() {
                         self.place.redactions.store(i64::MAX, Ordering::Release);
                     }
-                    self.place.rest(backoff);
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
             }
+            self.place.rest(backoff);
+            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
     /// Takes up the log until it is closed, or until the file has to be built anew.
-    fn follow(&mut self) -> Result<(), Error> {
+    fn follow(&mut self) -> Result<(), Fault> {
         let now = self.look(Seq::clamped(i64::MAX))?;
         let head = self.tail.head();
         let mut index = Index::open(&self.path, self.log_id, head, now.redactions)?;
@@ -225,6 +245,7 @@ impl Work {
         self.place.redactions.store(index.known.redactions, Ordering::Release);
         self.show(Some(Arc::clone(&open)));
         let mut pace = Pace::new(head);
+        let mut swept = None::<Instant>;
         loop {
             let head = self.tail.head();
             let is_flood = pace.is_flood(Instant::now(), head, index.known.upto);
@@ -239,7 +260,12 @@ impl Work {
                     return Ok(());
                 }
                 open.upto.store(look.upto.get(), Ordering::Release);
-                self.take_out(&mut index, look.floor)?;
+                if look.floor != index.known.floor {
+                    let is_due = swept.is_none_or(|at| at.elapsed() >= INDEX_SWEEP);
+                    let from = if is_due { Seq::ZERO } else { index.known.floor };
+                    swept = if is_due { Some(Instant::now()) } else { swept };
+                    self.take_out(&mut index, from, look.floor)?;
+                }
             } else if !self.place.rest(INDEX_PAUSE) {
                 return Ok(());
             }
@@ -250,13 +276,15 @@ impl Work {
     }
 
     /// Reads what comes after a seq, in short reads.
-    fn look(&self, after: Seq) -> Result<Look, Error> {
+    fn look(&self, after: Seq) -> Result<Look, Fault> {
         let head = self.tail.head();
         let mut look = Look { batch: Batch::default(), upto: after, floor: Seq::ZERO, redactions: 0 };
         loop {
             let goes_on = || self.place.is_open();
-            let ended =
-                self.log.with(|conn| at_one_moment(conn, |conn| read(conn, &mut look, head, &goes_on)))?;
+            let ended = self
+                .log
+                .with(|conn| at_one_moment(conn, |conn| read(conn, &mut look, head, &goes_on)))
+                .map_err(Fault::Log)?;
             let is_full = look.batch.len() >= INDEX_COMMIT_EVENTS || look.batch.bytes() >= INDEX_COMMIT_BYTES;
             if ended || is_full || !self.place.is_open() {
                 return Ok(look);
@@ -264,15 +292,11 @@ impl Work {
         }
     }
 
-    /// Takes out what was pruned.
-    fn take_out(&self, index: &mut Index, floor: Seq) -> Result<(), Error> {
-        if floor == index.known.floor {
-            return Ok(());
-        }
-        let mut after = Seq::ZERO;
+    /// Takes out what was pruned after one seq and up to another.
+    fn take_out(&self, index: &mut Index, mut after: Seq, floor: Seq) -> Result<(), Fault> {
         loop {
             let known = index.below(after, floor)?;
-            let Some(last) = known.last() else { return index.set_floor(floor) };
+            let Some(last) = known.last() else { return Ok(index.set_floor(floor)?) };
             after = *last;
             let gone = self.log.with(|conn| {
                 let is_gone = |seq: &Seq| rows::get(conn, *seq, |_| ()).map(|row| row.is_none());
@@ -283,7 +307,8 @@ impl Work {
                     }
                 }
                 Ok(gone)
-            })?;
+            });
+            let gone = gone.map_err(Fault::Log)?;
             index.take_out(&gone)?;
             if !self.place.is_open() {
                 return Ok(());

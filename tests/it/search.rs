@@ -247,6 +247,36 @@ fn what_was_pruned_or_redacted_is_not_found() {
     assert!(!std::fs::read(place.beside("log.db.search")).unwrap().windows(3).any(|bytes| bytes == b"two"));
 }
 
+/// Built anew it would come to the same event again, and so for ever.
+#[test]
+fn an_index_stays_where_the_log_cannot_be_read_on() {
+    let place = Place::new();
+    let log = place.open();
+    for n in 1..=3 {
+        note(&log, n);
+    }
+    settled(&log);
+    log.close();
+    let file = place.beside("log.db.search");
+    foreign(&file)
+        .execute_batch("UPDATE about SET value = 1 WHERE name = 'upto'; DELETE FROM words WHERE rowid > 1;")
+        .unwrap();
+    foreign(&place.path())
+        .execute_batch(
+            "UPDATE meta SET value = 2 WHERE name = 'redacting_seq';
+             UPDATE events SET payload = replace(payload, '2', '7') WHERE seq = 2;
+             UPDATE meta SET value = 0 WHERE name = 'redacting_seq';",
+        )
+        .unwrap();
+    let log = place.open();
+    // It comes to that event at once, and what is thrown away is thrown away then.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(file.exists());
+    log.close();
+    let upto = "SELECT value FROM about WHERE name = 'upto'";
+    assert_eq!(foreign(&file).query_row(upto, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}
+
 #[test]
 fn everyone_who_was_seen_is_listed() {
     let place = Place::new();

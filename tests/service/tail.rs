@@ -260,9 +260,22 @@ fn a_cursor_moves_past_what_is_not_wanted_and_no_cursor_is_said() {
         assert!(String::from_utf8_lossy(&refused.stderr).contains(&cursor), "{bad}");
         assert_eq!(at(), bad, "what is no cursor of ours is left alone");
     }
+    // While it follows, too: what it stands at would be pruned otherwise, some day.
+    std::fs::remove_file(&cursor).expect("removed");
+    let follows = Guarded(
+        place
+            .verb(&["tail", "-f", "--cursor-file", &cursor, "--kind", "test.wanted"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a tail"),
+    );
+    until("a cursor", || place.beside("cursor").exists().then_some(()));
+    place.told(&["append", r#"{"kind":"test.other"}"#]);
+    until("its move", || at().ends_with("-4\n").then_some(()));
+    drop(follows);
     // A cursor of another log is said to be one.
     std::fs::write(&cursor, "0123456789abcdef-2").expect("written");
     let other = tail(&[]);
     assert!(String::from_utf8_lossy(&other.stderr).contains("reset (other_log)"), "{other:?}");
-    assert!(at().ends_with("-3\n") && !at().starts_with("0123456789abcdef"), "{}", at());
+    assert!(at().ends_with("-4\n") && !at().starts_with("0123456789abcdef"), "{}", at());
 }

@@ -44,6 +44,30 @@ fn who_is_behind_is_told_and_who_is_not_goes_on() {
     assert!(matches!(live.next(), Some(Ok(Followed::Event(row))) if row.seq() == seq(12_001)));
 }
 
+/// A position that is kept would be below the floor some day, though nothing that is wanted was pruned.
+#[test]
+fn who_wants_little_is_told_how_far_it_has_come() {
+    let log = Log::temp().unwrap();
+    let filter = Filter::default().kind("a.b").unwrap();
+    let mut follower = log.follow_blocking(seq(0), filter.clone()).unwrap();
+    assert_eq!(follower.next(), Some(Ok(Followed::CaughtUp(seq(0)))));
+    fill(&log, 1_500, 10);
+    let mut passed = seq(0);
+    while passed < seq(1_500) {
+        let Some(Ok(Followed::Passed(upto))) = follower.next() else { panic!("behind {passed}") };
+        assert!(upto > passed, "{upto} after {passed}");
+        passed = upto;
+    }
+    // What was given needs no word more.
+    note(&log, 1);
+    assert!(matches!(follower.next(), Some(Ok(Followed::Event(row))) if row.seq() == seq(1_501)));
+    note(&log, 2);
+    assert!(matches!(follower.next(), Some(Ok(Followed::Event(row))) if row.seq() == seq(1_502)));
+    assert_eq!(prune(&log, 1_501, &[]).floor, seq(1_500));
+    let mut again = log.follow_blocking(passed, filter).unwrap();
+    assert!(matches!(again.next(), Some(Ok(Followed::Event(row))) if row.seq() == seq(1_501)));
+}
+
 /// How long appends take that come one every few milliseconds, until it is over.
 fn latencies(log: &Log, is_over: impl Fn() -> bool) -> Vec<Duration> {
     let mut took = Vec::new();
