@@ -12,7 +12,7 @@ use crate::cli::place::{Place, Source};
 use crate::cli::read::{Asked, Wanted};
 use crate::cli::stream::{Given, Live, say_reset};
 use crate::limits::PAGE_EVENTS_MAX;
-use crate::seq::Cursor;
+use crate::seq::{Cursor, Seq};
 use crate::{Error, Followed, Log};
 
 /// How long a file that was removed is waited for.

@@ -92,6 +92,9 @@ pub(crate) fn examine(conn: &Connection, log_id: LogId) -> rusqlite::Result<(Rep
         found.push(damaged(&line));
     }
     let (head, floor, last) = (rows::head(conn)?, meta::floor(conn)?, rows::last(conn)?);
+    for name in meta::damaged(conn)? {
+        found.push(damaged(&format!("the log's {name} is damaged: it is not what was written")));
+    }
     let rows = rows::count_above(conn, floor)?;
     if rows != head.get() - floor.get() {
         let due = head.get() - floor.get();

@@ -1,6 +1,6 @@
 //! What is true of the log as a whole: named values that no row can lose.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use crate::error::Error;
 use crate::seq::{LogId, Seq};
@@ -16,12 +16,7 @@ pub(crate) fn integer(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
 }
 
 pub(crate) fn set_integer(conn: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )?
-    .execute((name, value))?;
-    Ok(())
+    set(conn, name, value)
 }
 
 pub(crate) fn text(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
@@ -31,17 +26,55 @@ pub(crate) fn text(conn: &Connection, name: &str) -> rusqlite::Result<Option<Str
 }
 
 pub(crate) fn set_text(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    set(conn, name, value)
+}
+
+fn set(conn: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )?
     .execute((name, value))?;
-    Ok(())
+    if SUMMED.contains(&name) { seal(conn, name) } else { Ok(()) }
 }
 
 pub(crate) fn remove(conn: &Connection, name: &str) -> rusqlite::Result<()> {
-    conn.execute("DELETE FROM meta WHERE name = ?1", [name])?;
+    conn.execute("DELETE FROM meta WHERE name IN (?1, 'sum.' || ?1)", [name])?;
     Ok(())
+}
+
+/// What readers go by without a look at any event: each has a sum beside it, by which the doctor knows that it is
+/// what was written.
+const SUMMED: [&str; 3] = ["log_id", "floor", "board_floor"];
+
+/// Sums up what a new file begins with.
+pub(crate) fn seal_all(conn: &Connection) -> rusqlite::Result<()> {
+    SUMMED.iter().try_for_each(|name| seal(conn, name))
+}
+
+fn seal(conn: &Connection, name: &str) -> rusqlite::Result<()> {
+    let sum = sum_of(conn, name)?;
+    set(conn, &format!("sum.{name}"), sum)
+}
+
+fn sum_of(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let value = conn
+        .prepare_cached("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1")?
+        .query_row([name], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(crc32fast::hash(format!("{name}={}", value.unwrap_or_default()).as_bytes()).into())
+}
+
+/// Those that are not what was written, as far as they have a sum: older files have none.
+pub(crate) fn damaged(conn: &Connection) -> rusqlite::Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for name in SUMMED {
+        let sum = integer(conn, &format!("sum.{name}"))?;
+        if sum != 0 && sum != sum_of(conn, name)? {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// The highest pruned seq; 0 where nothing was.

@@ -318,6 +318,7 @@ fn build(fresh: &Path, log_id: LogId) -> Result<(), Error> {
     .map_err(|error| reading(&error))?;
     migrate::up(&mut conn)?;
     meta::set_text(&conn, "log_id", log_id.as_str()).map_err(|error| reading(&error))?;
+    meta::seal_all(&conn).map_err(|error| reading(&error))?;
     conn.close().map_err(|(_, error)| reading(&error))?;
     File::open(fresh)?.sync_all()?;
     Ok(())

@@ -125,6 +125,23 @@ fn a_flipped_bit_is_refused_or_found_or_changes_nothing() {
     drop(whole.rig);
 }
 
+/// The values that readers go by have no event of their own that could be compared with them.
+#[test]
+fn a_value_of_the_log_that_was_changed_is_found() {
+    for sql in [
+        "UPDATE meta SET value = 1 WHERE name = 'floor'",
+        "UPDATE meta SET name = 'board_flook' WHERE name = 'board_floor'",
+        "UPDATE meta SET value = iif(value GLOB '0*', '1', '0') || substr(value, 2) WHERE name = 'log_id'",
+    ] {
+        let whole = whole();
+        let conn = hivelog::rusqlite::Connection::open(whole.rig.db()).unwrap();
+        assert_eq!(conn.execute(sql, []).unwrap(), 1);
+        drop(conn);
+        let report = hivelog::check(whole.rig.db()).unwrap();
+        assert!(report.problems.iter().any(|problem| problem.contains("is not what was written")), "{sql}");
+    }
+}
+
 #[test]
 fn a_cut_tail_is_refused_or_found() {
     let (_, mut dice) = Dice::announced("cut tails");
@@ -320,7 +337,8 @@ fn a_file_or_a_folder_that_may_only_be_read_is_refused_in_one_line_and_can_be_re
     let whole = whole();
     let folder = scratch();
     let binary = folder.path().join("hivelog");
-    std::fs::copy(crate::rig::binary(), &binary).unwrap();
+    // By another process: what another test starts meanwhile would hold a descriptor of ours that writes it.
+    assert!(Command::new("cp").arg(crate::rig::binary()).arg(&binary).status().unwrap().success());
     set(&binary, 0o755);
     set(folder.path(), 0o755);
     let data = folder.path().join("data");

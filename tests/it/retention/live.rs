@@ -48,7 +48,7 @@ fn who_is_behind_is_told_and_who_is_not_goes_on() {
 #[test]
 fn who_wants_little_is_told_how_far_it_has_come() {
     let log = Log::temp().unwrap();
-    let filter = Filter::default().kind("a.b").unwrap();
+    let filter = Filter::default().kind("test.note").unwrap();
     let mut follower = log.follow_blocking(seq(0), filter.clone()).unwrap();
     assert_eq!(follower.next(), Some(Ok(Followed::CaughtUp(seq(0)))));
     fill(&log, 1_500, 10);
