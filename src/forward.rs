@@ -17,13 +17,12 @@ use crate::limits::MIRROR_DRAIN;
 use crate::log::Log;
 use crate::log::authority::{Command, Inlet};
 use crate::store::file::Store;
-use crate::store::reading;
+use crate::store::readers::at_one_moment;
 use crate::store::task::Task;
-use crate::sync::{Condvar, Mutex, lock, wait_for};
+use crate::store::{keys, meta, rows};
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, lock, wait_for};
 use crate::tail::{Tail, Woken};
 
-/// Whose idempotency keys the mirror's are: no name that a client can have.
-const ACTOR: &str = ":broker";
 /// How long the mirror waits after a failure, at first and at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -154,7 +153,9 @@ impl Mirror {
 
     /// Mirrors the next rows of the journal; says whether there were any.
     fn turn(&self) -> Result<bool, Error> {
-        let next = self.store.readers.with(|conn| journal::next(conn).map_err(|error| reading(&error)))?;
+        let look =
+            |conn: &rusqlite::Connection| Ok((journal::next(conn)?, meta::integer(conn, "redactions")?));
+        let (next, redactions) = self.store.readers.with(|conn| at_one_moment(conn, look))?;
         let Some((entries, last)) = next else { return Ok(false) };
         fail::fail_point!("forward.before-submit");
         if entries.is_empty() {
@@ -165,10 +166,22 @@ impl Mirror {
             return Ok(true);
         }
         let drafts = entries.into_iter().map(draft).collect();
-        let command = Command::new(drafts).actor(ACTOR).also(move |conn| journal::set_cursor(conn, last));
+        let is_old = Arc::new(AtomicBool::new(false));
+        let found_old = Arc::clone(&is_old);
+        let command = Command::new(drafts).actor(keys::MIRROR).also(move |conn| {
+            // What was read may be what was taken out since.
+            if meta::integer(conn, "redactions")? != redactions {
+                found_old.store(true, Ordering::Release);
+                return Err(rows::taken_back("a text was redacted meanwhile"));
+            }
+            journal::set_cursor(conn, last)
+        });
         let receipt = self.inlet.submit(command);
         fail::fail_point!("forward.after-submit");
-        let appended = receipt.wait()?;
+        let appended = match receipt.wait() {
+            Err(_) if is_old.load(Ordering::Acquire) => return Ok(true),
+            appended => appended?,
+        };
         self.store.metrics.messages.mirrored.inc_by(appended.new as u64);
         fail::fail_point!("forward.mirrored");
         Ok(true)

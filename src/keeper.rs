@@ -1,8 +1,9 @@
 //! The keeper: one timer for what falls due, whoever is there to see it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::board::question::{self, Expire};
 use crate::board::transient::{Clear, Only};
@@ -22,6 +23,8 @@ use crate::sync::{Condvar, Mutex, lock, wait_for};
 
 /// What is closed in one round of commits.
 const DUE_MAX: u32 = 256;
+/// How long something that cannot be closed is left alone.
+const ASIDE: Duration = Duration::from_mins(1);
 
 /// A thread that looks twice a second at what falls due: questions, leases, inboxes, events past their time.
 ///
@@ -45,6 +48,7 @@ impl Keeper {
             broker: broker.clone(),
             next_sweep: Instant::now(),
             upkeep: Upkeep::new(log.retention()),
+            aside: BTreeMap::new(),
         };
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("hivelog-keeper".into()).spawn(move || {
@@ -101,6 +105,9 @@ struct Rounds {
     broker: Broker,
     next_sweep: Instant,
     upkeep: Upkeep,
+    /// What could not be closed, as where its event is damaged, and until when it is left alone: it would keep the
+    /// rest from what is due, and have each commit that it joins rolled back.
+    aside: BTreeMap<String, Instant>,
 }
 
 impl Rounds {
@@ -132,7 +139,7 @@ impl Rounds {
     }
 
     /// Closes some of what is due; says how much that was.
-    fn close_some(&self) -> Result<usize, Error> {
+    fn close_some(&mut self) -> Result<usize, Error> {
         let steady_ms = self.store.steady.now_ms();
         let now = self.store.clock.now_ms() / 1_000;
         let (due, lapsed): (Vec<i64>, Vec<String>) = self.store.readers.with(|conn| {
@@ -140,17 +147,30 @@ impl Rounds {
                 || Ok((question::due(conn, now, DUE_MAX)?, lease::lapsed(conn, steady_ms, now, DUE_MAX)?));
             look().map_err(|error| reading(&error))
         })?;
-        let expire = due.into_iter().map(|id| Intent::Expire(Expire { id }));
+        let expire = due.into_iter().map(|id| (format!("question {id}"), Intent::Expire(Expire { id })));
         let clear = lapsed.into_iter().map(|name| {
-            let only = Some(Only::Lapsed(steady_ms));
-            Intent::Clear(Clear { name, reason: ClearReason::LeaseExpired, only })
+            let (what, only) = (format!("transient {name}"), Some(Only::Lapsed(steady_ms)));
+            (what, Intent::Clear(Clear { name, reason: ClearReason::LeaseExpired, only }))
         });
-        let under_way: Vec<_> =
-            expire.chain(clear).map(|intent| self.inlet.submit(Command::intend(intent))).collect();
+        let begin = Instant::now();
+        self.aside.retain(|_, until| *until > begin);
+        let under_way: Vec<_> = expire
+            .chain(clear)
+            .filter(|(what, _)| !self.aside.contains_key(what))
+            .map(|(what, intent)| (what, self.inlet.submit(Command::intend(intent))))
+            .collect();
         let mut closed = 0;
-        for receipt in under_way {
-            // Decided in its transaction: where somebody was faster, nothing came of it.
-            closed += receipt.wait()?.new;
+        for (what, receipt) in under_way {
+            match receipt.wait() {
+                // Decided in its transaction: where somebody was faster, nothing came of it.
+                Ok(done) => closed += done.new,
+                Err(error @ (Error::Closed | Error::Poisoned(_))) => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, what, "it is due and cannot be closed; it is tried again");
+                    self.aside.insert(what, begin + ASIDE);
+                }
+            }
         }
         Ok(closed)
     }

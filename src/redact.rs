@@ -55,15 +55,23 @@ impl Log {
         let store = self.store()?;
         let seq = asked.seq;
         let row = self.get(seq)?.ok_or_else(|| Refusal::Unknown(format!("event {seq}").into()))?;
-        let other = if asked.both
+        let message = if asked.both
             && let Event::Sent(message) | Event::Delivered(message) = row.event()?
         {
-            self.other_copy(seq, &message)?
+            Some(message)
         } else {
             None
         };
+        let looked = self.tail();
+        let mut other =
+            message.as_ref().map_or(Ok(None), |message| self.other_copy(seq, message, Seq::ZERO))?;
+        fail::fail_point!("redact.looked");
         // First, so that nothing is gone where the key stands for something else; called again it goes on from here.
         let told = self.redact_one(seq, asked, key)?;
+        if let (Some(message), None) = (&message, other) {
+            // It may have been handed out while the log was looked through; from now on the broker has no text either.
+            other = self.other_copy(seq, message, looked)?;
+        }
         if let Some(other) = other {
             self.redact_one(other, asked, None)?;
         }
@@ -85,13 +93,13 @@ impl Log {
         appended.seqs.first().copied().ok_or(Error::Closed)
     }
 
-    /// The event that tells of the same message. Reads the log from its beginning, in slices.
-    fn other_copy(&self, seq: Seq, message: &Message) -> Result<Option<Seq>, Error> {
+    /// The event after a seq that tells of the same message. Reads the log in slices.
+    fn other_copy(&self, seq: Seq, message: &Message, after: Seq) -> Result<Option<Seq>, Error> {
         if message.message_id.is_none() {
             return Ok(None);
         }
         let filter = FREQUENT_KINDS.iter().try_fold(Filter::default(), |filter, kind| filter.kind(kind))?;
-        let mut rest = Stretch::upto(Seq::ZERO, self.tail());
+        let mut rest = Stretch::upto(after, self.tail());
         let mut found = None;
         while found.is_none() && !rest.is_empty() {
             let scanned = self

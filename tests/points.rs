@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fail::FailScenario;
 use hivelog::event::{CustomEvent, Event};
-use hivelog::{BlockingFollower, Filter, Followed, Log, Options, Seq};
+use hivelog::{BlockingFollower, Desk, Filter, Followed, Log, Options, Range, Receive, Redact, Seq};
 use serde_json::value::RawValue;
 
 fn note(log: &Log) -> Seq {
@@ -91,4 +91,55 @@ fn what_wakes_a_reader_is_there_for_it() {
     assert_eq!(told.recv().unwrap(), Ok(Some(2)));
     reader.join().unwrap();
     scenario.teardown();
+}
+
+/// A message that is handed out while its text is being redacted, both before the mirror has it and after.
+#[test]
+fn a_delivery_beside_a_redaction_of_both_events_keeps_no_text() {
+    for point in ["redact.looked", "forward.before-submit"] {
+        let scenario = FailScenario::setup();
+        let log = Log::temp().unwrap();
+        let desk = Desk::of(&log).unwrap();
+        let until = |head: i64| {
+            let begin = Instant::now();
+            while log.tail().get() < head {
+                assert!(begin.elapsed() < Duration::from_secs(20), "{point}: the head is {}", log.tail());
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        desk.send("alice", "bob", "a secret").wait().unwrap();
+        until(1);
+        let redact = || log.redact(&Redact { seq: Seq::new(1).unwrap(), by: None, both: true }).map(drop);
+        let hand_out = || desk.recv("bob", Receive::default()).wait().map(drop);
+        let hits = Arc::new(AtomicU32::new(0));
+        fail::cfg_callback(point, {
+            let (log, desk, hits) = (log.clone(), desk.clone(), Arc::clone(&hits));
+            move || {
+                if hits.fetch_add(1, Ordering::SeqCst) > 0 {
+                    return;
+                }
+                if point == "redact.looked" {
+                    desk.recv("bob", Receive::default()).wait().unwrap();
+                    while log.tail().get() < 2 {}
+                } else {
+                    log.redact(&Redact { seq: Seq::new(1).unwrap(), by: None, both: true }).unwrap();
+                }
+            }
+        })
+        .unwrap();
+        if point == "redact.looked" {
+            redact().unwrap()
+        } else {
+            hand_out().unwrap()
+        }
+        until(3);
+        assert!(hits.load(Ordering::SeqCst) > 0, "{point}");
+        let page = log.range(&Range::default()).unwrap();
+        let lines: Vec<_> = page.rows().map(|row| String::from_utf8(row.line().to_vec()).unwrap()).collect();
+        assert!(lines.iter().any(|line| line.contains("delivered")), "{point}: {lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("a secret")), "{point}: {lines:?}");
+        drop(page);
+        log.close();
+        scenario.teardown();
+    }
 }

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::board::{Which, id_was_given, load, lost, next_id, raw, unreadable, view_rows, winner};
+use crate::board::{
+    VIEW_COLUMNS, Which, id_was_given, load, lost, next_id, raw, unreadable, view_rows, winner,
+};
 use crate::error::Refusal;
 use crate::event::{ApprovalAdded, ApprovalResolved, ApprovalStatus, Event};
 use crate::seq::Seq;
@@ -116,8 +118,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
         by: Option<&'a RawValue>,
     }
     let sql = format!(
-        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, x.resolved_seq, r.payload
-         FROM approvals AS x JOIN events AS e ON e.seq = x.added_seq
+        "SELECT {VIEW_COLUMNS} FROM approvals AS x JOIN events AS e ON e.seq = x.added_seq
          LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
         which.clauses("agent")
     );

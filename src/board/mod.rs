@@ -21,7 +21,7 @@ use rusqlite::Connection;
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::limits::RECENT_ITEMS;
-use crate::row::{Builder, Row, Style};
+use crate::row::{Builder, Row, RowRef, Style};
 use crate::seq::Seq;
 use crate::store::{meta, rows};
 use crate::wire;
@@ -170,10 +170,14 @@ fn lost(conn: &Connection, what: &str, seq: i64) -> rusqlite::Result<Refusal> {
     })
 }
 
+/// The columns of [`view_rows`], of a board's table as `x`: its opening event as `e`, the one that ended it as `r`.
+const VIEW_COLUMNS: &str = "e.seq, e.recorded_at_ms, e.kind, e.payload, x.resolved_seq, r.payload, \
+     r.recorded_at_ms, r.kind, e.sum, r.sum";
+
 /// Appends `[`, then each row of the query with its opening event first, then `]`.
 ///
-/// The query gives seq, time, kind and text of the opening event in its first four columns; `rest`
-/// appends what has become of it, as members that begin with a comma.
+/// The query gives [`VIEW_COLUMNS`] first, and then its own; `rest` appends what has become of the
+/// row, as members that begin with a comma. Fails for an event that is not what was stored.
 fn view_rows(
     conn: &Connection,
     sql: &str,
@@ -181,7 +185,7 @@ fn view_rows(
     out: &mut Vec<u8>,
     mut rest: impl FnMut(&rusqlite::Row<'_>, &mut Vec<u8>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(sql)?;
+    let mut statement = rows::prepare(conn, sql)?;
     let mut rows = statement.query(params)?;
     out.push(b'[');
     let begin = out.len();
@@ -189,9 +193,16 @@ fn view_rows(
         if out.len() > begin {
             out.push(b',');
         }
-        let kind = row.get_ref(2)?.as_str()?;
-        let payload = row.get_ref(3)?.as_bytes()?;
-        wire::envelope(out, (Seq::clamped(row.get(0)?), row.get(1)?), kind, None, payload);
+        let (kind, payload) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_bytes()?);
+        let (seq, recorded_at_ms) = (Seq::clamped(row.get(0)?), row.get(1)?);
+        let added = RowRef { seq, recorded_at_ms, kind, payload, agents: "" };
+        rows::check(added, row.get(8)?, false)?;
+        if let (Some(seq), Some(recorded_at_ms)) = (row.get(4)?, row.get(6)?) {
+            let (kind, payload) = (row.get_ref(7)?.as_str()?, row.get_ref(5)?.as_bytes()?);
+            let ended = RowRef { seq: Seq::clamped(seq), recorded_at_ms, kind, payload, agents: "" };
+            rows::check(ended, row.get(9)?, false)?;
+        }
+        wire::envelope(out, (seq, recorded_at_ms), kind, None, payload);
         // The envelope's closing brace makes room for what has become of it.
         out.pop();
         rest(row, out)?;

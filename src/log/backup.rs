@@ -1,6 +1,7 @@
 //! A log copied while it is written, and a copy put in a log's place.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -106,7 +107,7 @@ pub fn restore(
     let head = checked(unfinished.path())?;
     unfinished.as_file().sync_all()?;
     fail::fail_point!("restore.copied");
-    let kept = make_way(&path, claimed.as_ref(), &beside(&path, &format!(".before-{log_id}")))?;
+    let kept = make_way(&path, claimed.log(), &beside(&path, &format!(".before-{log_id}")))?;
     fail::fail_point!("restore.before-name");
     unfinished.persist(&path).map_err(|error| error.error)?;
     sync_folder(&path)?;
@@ -114,14 +115,53 @@ pub fn restore(
     Ok(Restored { log_id, head, kept })
 }
 
-/// Takes the lock of what is at the path, so that nobody begins to write it meanwhile.
-fn claim(path: &Path, replace: bool) -> Result<Option<Held>, Error> {
+/// What is at the path while a copy is made for it: locked, so that nobody begins to write it meanwhile.
+enum Claimed<'a> {
+    There(Held),
+    /// Nothing was: a file without a byte holds the place, and goes with this where no log has come of it.
+    Nothing(&'a Path, Held),
+}
+
+impl Claimed<'_> {
+    const fn log(&self) -> Option<&Held> {
+        match self {
+            Self::There(held) => Some(held),
+            Self::Nothing(..) => None,
+        }
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        if let Self::Nothing(path, held) = self
+            && open::inode(path) == Some(held.inode())
+        {
+            let _gone = fs::remove_file(path);
+        }
+    }
+}
+
+fn claim(path: &Path, replace: bool) -> Result<Claimed<'_>, Error> {
+    let nothing = || {
+        let held = lock::take(path)?;
+        let is_empty = held.file().metadata()?.len() == 0 && open::inode(path) == Some(held.inode());
+        if is_empty {
+            Ok(Claimed::Nothing(path, held))
+        } else {
+            Err(Error::Exists(path.display().to_string().into()))
+        }
+    };
     match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            nothing()
+        }
         Err(error) => Err(error.into()),
         Ok(meta) if !meta.is_file() => Err(Error::NotALog("the path is not a file".into())),
+        // As an attempt that was killed leaves it.
+        Ok(meta) if meta.len() == 0 => nothing(),
         Ok(_) if !replace => Err(Error::Exists(path.display().to_string().into())),
-        Ok(_) => lock::take(path).map(Some),
+        Ok(_) => lock::take(path).map(Claimed::There),
     }
 }
 

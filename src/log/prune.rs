@@ -129,7 +129,7 @@ impl Batch {
         (self.alone.len() + self.board.len()) as u64
     }
 
-    fn top(&self) -> Seq {
+    pub(crate) fn top(&self) -> Seq {
         self.alone.iter().chain(&self.board).copied().max().unwrap_or_default()
     }
 

@@ -19,7 +19,7 @@ use crate::seq::{LogId, Seq};
 use crate::store::inspect::Bracket;
 use crate::store::keys::{self, Kept, Known};
 use crate::store::open::{self, Durability};
-use crate::store::readers::at_one_moment;
+use crate::store::readers::during_one_moment;
 use crate::store::rows::{self, NewRow, Stretch};
 use crate::store::{meta, prune, reading};
 
@@ -41,6 +41,9 @@ struct Header {
 /// What is true of a log as a whole and goes with it into another file.
 const MARKS: [&str; 5] =
     ["approval_id", "question_id", "approval_id_pruned", "question_id_pruned", "pruned_ms"];
+
+/// The last id that a message was given: a new one under an old id would be taken for it.
+const MESSAGE_MARK: &str = "message_id";
 
 /// A line after the events: a key that one event's envelope cannot tell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,50 +67,54 @@ struct KeyOfMany {
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl Log {
-    /// Writes the log as lines: a header, every event with its key, the keys of batches and commands. Blocks for as
-    /// long as that takes; appends go on meanwhile, and what they add is not in it.
+    /// Writes the log as lines: a header, every event with its key, the keys of batches and commands, all of one
+    /// moment. Blocks for as long as that takes; appends go on meanwhile and wait in the WAL, and what they add is
+    /// not in it. So `out` should not be one that stands still for long.
     ///
     /// # Errors
     /// The log cannot be read, or the writer fails.
     pub fn export(&self, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), Error> {
-        let readers = &self.inner.shared.readers;
-        let header = readers.with(|conn| header(conn, self.id()))?;
-        write_line(out, &header)?;
-        let (mut cursor, head) = (Seq::ZERO, Seq::clamped(header.seq));
-        let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
-        let mut done = 0;
-        while cursor < head {
-            let (bytes, count, upto) = readers.with(|conn| chunk(conn, cursor, head))?;
-            out.write_all(&bytes)?;
-            cursor = upto;
-            done += count;
-            // Open items below the floor come on top of what the seqs count.
-            progress(done.min(total), total);
-        }
-        for line in readers.with(|conn| at_one_moment(conn, |conn| keys_of_many(conn, head)))? {
-            write_line(out, &KeyLine { idempotency: line })?;
-        }
-        out.flush()?;
-        Ok(())
+        // In parts of a moment each, what is pruned between two of them would be in one and missing in another.
+        self.readers().alone(|conn| during_one_moment(conn, |conn| write(conn, self.id(), out, progress)))
     }
 }
 
-fn header(conn: &Connection, log_id: LogId) -> Result<Header, Error> {
-    at_one_moment(conn, |conn| {
-        Ok(Header {
-            log_id: log_id.to_string(),
-            seq: rows::head(conn)?.get(),
-            floor: meta::floor(conn)?.get(),
-            board_floor: meta::board_floor(conn)?.get(),
-            kinds: meta::kinds(conn)?,
-            marks: marks(conn)?,
-        })
+fn write(conn: &Connection, log_id: LogId, out: &mut dyn Write, progress: Progress<'_>) -> Result<(), Error> {
+    let header = header(conn, log_id).map_err(|error| reading(&error))?;
+    write_line(out, &header)?;
+    let (mut cursor, head) = (Seq::ZERO, Seq::clamped(header.seq));
+    let total = u64::try_from(header.seq - header.floor).unwrap_or(0);
+    let mut done = 0;
+    while cursor < head {
+        let (bytes, count, upto) = chunk(conn, cursor, head)?;
+        out.write_all(&bytes)?;
+        cursor = upto;
+        done += count;
+        // Open items below the floor come on top of what the seqs count.
+        progress(done.min(total), total);
+    }
+    for line in keys_of_many(conn, head).map_err(|error| reading(&error))? {
+        write_line(out, &KeyLine { idempotency: line })?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn header(conn: &Connection, log_id: LogId) -> rusqlite::Result<Header> {
+    Ok(Header {
+        log_id: log_id.to_string(),
+        seq: rows::head(conn)?.get(),
+        floor: meta::floor(conn)?.get(),
+        board_floor: meta::board_floor(conn)?.get(),
+        kinds: meta::kinds(conn)?,
+        marks: marks(conn)?,
     })
 }
 
 fn marks(conn: &Connection) -> rusqlite::Result<BTreeMap<String, i64>> {
     let read = |name: &str| Ok((name.to_owned(), meta::integer(conn, name)?));
-    MARKS.iter().map(|name| read(name)).collect()
+    let messages = std::iter::once_with(|| Ok((MESSAGE_MARK.to_owned(), rows::counter(conn, "messages")?)));
+    MARKS.iter().map(|name| read(name)).chain(messages).collect()
 }
 
 fn write_line(out: &mut dyn Write, line: &impl Serialize) -> Result<(), Error> {
@@ -250,6 +257,12 @@ fn end(conn: &Connection, header: &Header) -> Result<LogId, Error> {
     for mark in MARKS {
         prune::raise(conn, mark, header.marks.get(mark).copied().unwrap_or(0)).map_err(failed)?;
     }
+    let last_message = match header.marks.get(MESSAGE_MARK) {
+        Some(id) => *id,
+        // Of an older version: the events say it.
+        None => rows::last_message(conn).map_err(failed)?,
+    };
+    rows::raise_counter(conn, "messages", last_message).map_err(failed)?;
     for kind in &header.kinds {
         meta::set_integer(conn, &format!("kind.{kind}"), 1).map_err(failed)?;
     }
@@ -373,6 +386,10 @@ impl Intake<'_> {
     }
 
     fn key(&self, line: &KeyOfMany) -> Result<(), Error> {
+        // An export of an older version has them: they count the rows of a journal that is not here.
+        if line.actor == keys::MIRROR {
+            return Ok(());
+        }
         let mut content_hash = [0u8; 32];
         let digits = line.content_hash.as_bytes();
         let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());

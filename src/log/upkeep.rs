@@ -33,7 +33,7 @@ struct Rule {
 }
 
 /// How much there is of what a rule is about.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Census {
     items: i64,
     bytes: i64,
@@ -41,6 +41,11 @@ struct Census {
     upto: Seq,
     /// How many events were pruned when it was begun: somebody else's pruning makes it wrong.
     pruned: i64,
+}
+
+impl Census {
+    /// To be begun: no file has pruned so few.
+    const NONE: Self = Self { items: 0, bytes: 0, upto: Seq::ZERO, pruned: i64::MIN };
 }
 
 impl Upkeep {
@@ -51,7 +56,7 @@ impl Upkeep {
                 keep: *keep,
                 wanted: Wanted::of(std::iter::once(subject), retention.rules.keys()),
                 place: Place::default(),
-                census: Census::default(),
+                census: Census::NONE,
             });
         Self { rules: rules.collect(), next: Instant::now() }
     }
@@ -108,12 +113,17 @@ impl Rule {
             return Ok((!batch.is_last, 0));
         }
         let mut tempo = Pace::begin(store);
-        let (items, bytes) = (batch.items, batch.bytes);
+        let (items, bytes, top) = (batch.items, batch.bytes, batch.top());
         match take_out(store, batch) {
             Ok(gone) => {
                 self.place.forget_ends();
-                self.census.items -= items;
-                self.census.bytes -= bytes;
+                if top <= self.census.upto {
+                    self.census.items -= items;
+                    self.census.bytes -= bytes;
+                } else {
+                    // Some of it was not counted yet.
+                    self.census = Census::NONE;
+                }
                 tempo.rest(store);
                 Ok((true, gone))
             }
@@ -163,7 +173,7 @@ impl Rule {
         }
         let pruned = meta::integer(conn, "pruned")?;
         if self.census.pruned != pruned {
-            self.census = Census { pruned, ..Census::default() };
+            self.census = Census { pruned, ..Census::NONE };
         }
         let (begin, census, wanted) = (Instant::now(), &mut self.census, &self.wanted);
         let (mut seen, mut ended) = (0_u32, true);
@@ -192,6 +202,30 @@ mod tests {
     use super::*;
     use crate::{Draft, Log, Options};
 
+    /// By its age something goes before anything was counted.
+    #[test]
+    fn a_rule_by_age_and_number_keeps_to_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Arc::new(AtomicI64::new(100_000_000));
+        let clock = Arc::clone(&now);
+        let options = Options::default().clock(move || clock.load(Ordering::SeqCst));
+        let log = Log::open(folder.path().join("log.db"), options).unwrap();
+        let message = r#"{"kind":"sent","from":"a","to":"b","body":"x","at":1}"#;
+        let append = |count| {
+            for _ in 0..count {
+                log.append(Draft::from_json(message).unwrap()).wait().unwrap();
+            }
+        };
+        append(200);
+        now.fetch_add(3_000_000, Ordering::SeqCst);
+        append(200);
+        now.fetch_add(700_000, Ordering::SeqCst);
+        let rules = Retention::forever().keep("sent", "1h,100".parse().unwrap()).unwrap();
+        let (mut upkeep, store) = (Upkeep::new(&rules), log.store().unwrap());
+        while upkeep.step(&store).unwrap() {}
+        assert_eq!(store.readers.with(|conn| Ok(rows::count_above(conn, Seq::ZERO).unwrap())).unwrap(), 100);
+    }
+
     #[test]
     fn what_one_rule_takes_out_leaves_the_count_of_another_right() {
         let folder = tempfile::tempdir().unwrap();
@@ -210,7 +244,8 @@ mod tests {
         loop {
             let goes_on = upkeep.step(&store).unwrap();
             let pruned = store.readers.with(|conn| Ok(meta::integer(conn, "pruned").unwrap())).unwrap();
-            assert!(upkeep.rules.iter().all(|rule| rule.census.pruned == pruned), "{pruned}");
+            let counts = |rule: &Rule| rule.keep.events.is_none() || rule.census.pruned == pruned;
+            assert!(upkeep.rules.iter().all(counts), "{pruned}");
             if !goes_on {
                 assert_eq!(pruned, 100);
                 return;

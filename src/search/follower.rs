@@ -299,7 +299,7 @@ impl Work {
             let Some(last) = known.last() else { return Ok(index.set_floor(floor)?) };
             after = *last;
             let gone = self.log.with(|conn| {
-                let is_gone = |seq: &Seq| rows::get(conn, *seq, |_| ()).map(|row| row.is_none());
+                let is_gone = |seq: &Seq| rows::is_there(conn, *seq).map(|is_there| !is_there);
                 let mut gone = Vec::new();
                 for seq in known {
                     if is_gone(&seq).map_err(|error| reading(&error))? {

@@ -49,8 +49,9 @@ pub(crate) fn forget_content(conn: &Connection, seq: Seq) -> rusqlite::Result<()
 /// Forgets what was sent under the keys of what made no event, was answered so and was written then.
 pub(crate) fn forget_answered(conn: &Connection, answer: i64, at: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
+        // The sign has the index by age taken: nearly all keys of messages stand for no event.
         "UPDATE keys SET content_hash = ?4
-         WHERE first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3",
+         WHERE +first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3",
     )?
     .execute((answer.to_string(), at * 1_000, (at + 1) * 1_000, FORGOTTEN))?;
     Ok(())
@@ -210,17 +211,20 @@ pub(crate) fn count_above(conn: &Connection, head: Seq) -> rusqlite::Result<i64>
     conn.query_row("SELECT count(*) FROM keys WHERE last_seq > ?1", [head.get()], |row| row.get(0))
 }
 
+/// Whose keys the mirror's are: no name that a client can have. They count the rows of the file's own journal, and mean nothing in another file.
+pub(crate) const MIRROR: &str = ":broker";
+
 /// All other keys of events up to a head.
 pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept>> {
     let mut statement = conn.prepare(
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms, answer FROM keys
-         WHERE last_seq <= ?1 AND first_seq > 0
+         WHERE last_seq <= ?1 AND first_seq > 0 AND actor <> ?2
            AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL
                 OR NOT EXISTS (SELECT 1 FROM events WHERE seq = first_seq))
          ORDER BY first_seq, actor, key",
     )?;
     statement
-        .query_map([head.get()], |row| {
+        .query_map((head.get(), MIRROR), |row| {
             let known = Known {
                 content_hash: row.get(2)?,
                 first: Seq::clamped(row.get(3)?),

@@ -104,12 +104,43 @@ pub(crate) fn head(conn: &Connection) -> rusqlite::Result<Seq> {
 
 /// Moves the file's own counter, for a log whose last rows were pruned before it was exported.
 pub(crate) fn set_head(conn: &Connection, head: Seq) -> rusqlite::Result<()> {
-    let changed =
-        conn.execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'events'", [head.get()])?;
-    if changed == 0 {
-        conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)", [head.get()])?;
+    raise_counter(conn, "events", head.get())
+}
+
+/// Lets the counter of a table's ids grow to this.
+pub(crate) fn raise_counter(conn: &Connection, table: &str, to: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+    if conn.execute(sql, (table, to))? == 0 {
+        conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (table, to))?;
     }
     Ok(())
+}
+
+/// The highest id of a message that an event tells. Reads all of the log.
+pub(crate) fn last_message(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row(
+        "SELECT coalesce(max(json_extract(payload, '$.message_id')), 0) FROM events
+         WHERE kind = 'sent' OR kind = 'delivered'",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// The last id that a table has given.
+pub(crate) fn counter(conn: &Connection, table: &str) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?1", [table], |row| {
+        row.get(0)
+    })
+}
+
+/// The failure of a job that takes itself back.
+pub(crate) fn taken_back(why: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ABORT), Some(why.to_owned()))
+}
+
+/// Whether the row is there, damaged or not.
+pub(crate) fn is_there(conn: &Connection, seq: Seq) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM events WHERE seq = ?1")?.exists([seq.get()])
 }
 
 /// The highest row that is there.
@@ -307,10 +338,13 @@ fn rare_sql(kinds: usize, order: Order) -> String {
 }
 
 /// A statement that reads events, also of a file whose schema has no sums yet.
-fn prepare<'a>(conn: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+pub(crate) fn prepare<'a>(conn: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
     match conn.prepare_cached(sql) {
-        Err(rusqlite::Error::SqlInputError { msg, .. }) if msg.contains("no such column: sum") => {
-            conn.prepare_cached(&sql.replace(", sum FROM", ", NULL FROM").replace(", sum)", ", NULL)"))
+        Err(rusqlite::Error::SqlInputError { msg, .. })
+            if msg.contains("no such column") && msg.contains("sum") =>
+        {
+            let without = sql.replace(", sum FROM", ", NULL FROM").replace(", sum)", ", NULL)");
+            conn.prepare_cached(&without.replace("e.sum, r.sum", "NULL, NULL"))
         }
         other => other,
     }

@@ -2,7 +2,7 @@
 //!
 //! Where rows are deleted, SQLite puts the rows that are left together on fewer pages, and a page that gave rows
 //! away keeps a copy of them in its unused middle, `secure_delete` or not. To erase it, one row of the page is
-//! made as long as the page has room, which uses the middle up or clears it, and then its old self again.
+//! made as long on the page as there is room, which uses the middle up or clears it, and then its old self again.
 
 use std::fs::File;
 
@@ -17,6 +17,8 @@ pub(crate) const PAGE_BYTES: usize = 4_096;
 /// format.
 const LOCAL_MAX: usize = PAGE_BYTES - 35;
 const LOCAL_MIN: usize = (PAGE_BYTES - 12) * 32 / 255 - 23;
+/// The shortest text that takes the place of another: `{}`.
+const TEXT_BYTES_LEAST: usize = 2;
 /// A page with one row cannot be filled to the last byte. So far into the unused middle there can only be the head
 /// of a row, which has no text.
 const LONE_ROW_SLACK: usize = 24;
@@ -28,15 +30,15 @@ pub(crate) enum Table {
     Messages,
 }
 
-/// A page with old text in its unused middle, and the row that can be made longer over it.
+/// A page with old text in its unused middle, and the row that can be made to take it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dirty {
     pub(crate) page: u64,
     table: Table,
     row: i64,
     text_bytes: usize,
-    /// By how much.
-    by: usize,
+    /// How long its text has to be for that.
+    fill_bytes: usize,
 }
 
 /// Reads pages of the file from this one on, as far as they go; gives those that are dirty, and how many pages
@@ -103,23 +105,38 @@ struct Cell {
 }
 
 impl Cell {
-    /// Its length on the page with so much more text; `None` where that would need other pages.
-    fn len(&self, more: usize) -> Option<usize> {
-        let serial = |bytes: usize| varint_len(bytes as u64 * 2 + 13);
-        let payload = self.payload + more + serial(self.text_bytes + more) - serial(self.text_bytes);
-        let (now, has_more) = local(self.payload);
-        let (then, would_have) = local(payload);
-        if has_more != would_have || then < now || (has_more && then - now != payload - self.payload) {
-            return None;
+    /// Its payload with a text of this length.
+    const fn payload(&self, text_bytes: usize) -> usize {
+        const fn serial(bytes: usize) -> usize {
+            varint_len(bytes as u64 * 2 + 13)
         }
-        let row = varint_len(self.row.unsigned_abs());
-        Some(varint_len(payload as u64) + row + then + if has_more { 4 } else { 0 })
+        self.payload - self.text_bytes - serial(self.text_bytes) + serial(text_bytes) + text_bytes
     }
 
-    /// How much more text uses the room up, as far as that goes.
+    /// Its length on the page with a text of this length.
+    const fn len(&self, text_bytes: usize) -> usize {
+        let payload = self.payload(text_bytes);
+        let (part, has_more) = local(payload);
+        varint_len(payload as u64) + varint_len(self.row.unsigned_abs()) + part + if has_more { 4 } else { 0 }
+    }
+
+    /// The text that has it take up the room, as far as that goes: a longer one that needs no other pages, or for a
+    /// row that has pages of its own a shorter one that needs none.
     fn fill(&self, room: usize) -> Option<usize> {
-        let most = self.len(0)? + room;
-        (1..=room).rev().find(|more| self.len(*more).is_some_and(|length| length <= most))
+        let (part, has_more) = local(self.payload);
+        let most = self.len(self.text_bytes) + room;
+        let grows = |text: &usize| {
+            let payload = self.payload(*text);
+            local(payload) == (part + payload - self.payload, has_more) && self.len(*text) <= most
+        };
+        let shrinks = |text: &usize| {
+            let is_longer_there = self.len(*text) > self.len(self.text_bytes);
+            !local(self.payload(*text)).1 && is_longer_there && self.len(*text) <= most
+        };
+        let longer = (self.text_bytes + 1..=self.text_bytes + room).rev().find(grows);
+        let least = TEXT_BYTES_LEAST..self.text_bytes.min(LOCAL_MAX);
+        let shorter = if has_more { least.rev().find(shrinks) } else { None };
+        longer.into_iter().chain(shorter).max_by_key(|text| self.len(*text))
     }
 }
 
@@ -174,15 +191,15 @@ fn examine(number: u64, page: &[u8]) -> Option<Dirty> {
     let cells = (0..count).filter_map(|index| cell(page, short(page, 8 + 2 * index)?));
     // The one that fills the page best, and of those the shortest: it costs the least.
     let filled = cells.filter_map(|cell| {
-        let by = cell.fill(room)?;
-        let short_of = (cell.len(0)? + room).saturating_sub(cell.len(by)?);
-        Some((short_of, cell.payload, cell, by))
+        let fill_bytes = cell.fill(room)?;
+        let short_of = (cell.len(cell.text_bytes) + room).saturating_sub(cell.len(fill_bytes));
+        Some((short_of, cell.payload, cell, fill_bytes))
     });
-    let (_, _, cell, by) = filled.min_by_key(|(short_of, payload, ..)| (*short_of, *payload))?;
+    let (_, _, cell, fill_bytes) = filled.min_by_key(|(short_of, payload, ..)| (*short_of, *payload))?;
     if cell.table == Table::Events && has_only_places(middle) {
         return None;
     }
-    Some(Dirty { page: number, table: cell.table, row: cell.row, text_bytes: cell.text_bytes, by })
+    Some(Dirty { page: number, table: cell.table, row: cell.row, text_bytes: cell.text_bytes, fill_bytes })
 }
 
 /// Whether nothing is there but the places of rows that were deleted, which SQLite leaves too. In the rows of
@@ -194,7 +211,7 @@ fn has_only_places(middle: &[u8]) -> bool {
     pairs.all(|pair| pair == [0, 0]) && middle.last() == Some(&0)
 }
 
-/// Makes the row longer and its old self again.
+/// Makes the row take up the page, and its old self again.
 pub(crate) fn scrub(conn: &Connection, dirty: &Dirty) -> rusqlite::Result<()> {
     let (read, write) = match dirty.table {
         Table::Events => {
@@ -208,10 +225,15 @@ pub(crate) fn scrub(conn: &Connection, dirty: &Dirty) -> rusqlite::Result<()> {
         conn.prepare_cached(read)?.query_row([dirty.row], |row| row.get(0)).optional()?;
     // Since it was looked at, the row may have gone or changed.
     let Some(text) = text.filter(|text| text.len() == dirty.text_bytes) else { return Ok(()) };
-    let longer = text.clone() + &" ".repeat(dirty.by);
+    // JSON again where it was: nobody sees it, but an index of somebody's may read it.
+    let (begin, blanks) = match dirty.fill_bytes.checked_sub(text.len()) {
+        Some(blanks) => (text.as_str(), blanks),
+        None => ("{}", dirty.fill_bytes - TEXT_BYTES_LEAST),
+    };
+    let filling = format!("{begin}{}", " ".repeat(blanks));
     meta::set_integer(conn, "redacting_seq", if dirty.table == Table::Events { dirty.row } else { 0 })?;
     let mut write = conn.prepare_cached(write)?;
-    write.execute((dirty.row, &longer))?;
+    write.execute((dirty.row, &filling))?;
     write.execute((dirty.row, &text))?;
     meta::set_integer(conn, "redacting_seq", 0)
 }

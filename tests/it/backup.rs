@@ -88,6 +88,32 @@ fn p99(mut times: Vec<Duration>) -> Duration {
 }
 
 #[test]
+fn nobody_makes_a_log_where_one_is_being_restored() {
+    let place = Place::new();
+    let log = place.open();
+    note(&log, 1);
+    let (saved, to) = (place.beside("saved.db"), place.beside("new.db"));
+    backup(&log, &saved);
+    let mut told = None;
+    let restored = hivelog::restore(&saved, &to, false, &mut |_, _| {
+        told.get_or_insert_with(|| Log::open(&to, hivelog::Options::default()).map(drop));
+    });
+    assert_eq!(restored.unwrap().kept, None);
+    assert!(matches!(told, Some(Err(Error::Locked { .. }))), "{told:?}");
+    // A file without a byte is no log, as one that was killed leaves it; what goes wrong leaves none.
+    let empty = place.beside("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    assert_eq!(restore(&saved, &empty, false).unwrap().kept, None);
+    let (bad, other) = (place.beside("bad.db"), place.beside("other.db"));
+    let mut bytes = std::fs::read(&saved).unwrap();
+    let half = bytes.len() / 2;
+    bytes.truncate(half);
+    std::fs::write(&bad, bytes).unwrap();
+    restore(&bad, &other, false).unwrap_err();
+    assert!(!other.exists());
+}
+
+#[test]
 fn a_copy_is_one_moment_of_a_log_that_is_written() {
     let place = Place::new();
     let log = place.open();
@@ -187,7 +213,11 @@ fn a_copy_that_is_opened_is_a_log_of_its_own() {
     // The counter stands above the last row: what was pruned is not given again.
     log.close();
     let other = foreign(&place.path());
-    other.execute_batch("UPDATE meta SET value = 9 WHERE name = 'floor'").unwrap();
+    other
+        .execute_batch(
+            "UPDATE meta SET value = 9 WHERE name = 'floor'; DELETE FROM meta WHERE name = 'sum.floor';",
+        )
+        .unwrap();
     other.execute_batch("UPDATE sqlite_sequence SET seq = 9 WHERE name = 'events'").unwrap();
     drop(other);
     let log = place.open();

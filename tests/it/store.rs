@@ -1,12 +1,12 @@
 //! P9, P10: files that are no logs, programs that write beside us, and what is not there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use hivelog::{Draft, Error, Log, Options};
+use hivelog::{Desk, Draft, Error, Log, Options, Range, Retention};
 
-use crate::{Place, append, foreign, lines, note, seq};
+use crate::{Place, append, approval, foreign, lines, note, seq};
 
 /// The file is refused, to a writer and to a reader, and not a byte of it changes.
 fn check_not_opened(place: &Place, is_due: impl Fn(&Error) -> bool) {
@@ -152,6 +152,66 @@ fn a_damaged_file_is_told() {
     }
     std::fs::write(place.path(), bytes).unwrap();
     assert!(hivelog::check(place.path()).map_or(true, |report| !report.problems.is_empty()));
+}
+
+/// Another text in the place of an event's, past what the log itself does.
+fn damage(place: &Place, seq: i64, from: &str, to: &str) {
+    let sql = format!(
+        "UPDATE meta SET value = {seq} WHERE name = 'redacting_seq';
+         UPDATE events SET payload = replace(payload, '{from}', '{to}') WHERE seq = {seq};
+         UPDATE meta SET value = 0 WHERE name = 'redacting_seq';"
+    );
+    foreign(&place.path()).execute_batch(&sql).unwrap();
+}
+
+#[test]
+fn a_damaged_event_is_shown_by_no_view_of_the_board() {
+    for (seq, from, to) in [(1, "alice", "malice"), (2, "denied", "approved")] {
+        let place = Place::new();
+        let log = place.open();
+        append(&log, &approval(1, "alice")).unwrap();
+        append(&log, r#"{"kind":"approval_resolved","id":1,"agent":"alice","approval_kind":"spawn","status":"denied","resolved_at":5}"#).unwrap();
+        assert_eq!(Desk::of(&log).unwrap().approval(1).unwrap().status, "denied");
+        log.close();
+        damage(&place, seq, from, to);
+        let log = place.open();
+        let told = [Desk::of(&log).unwrap().approval(1).map(drop), log.snapshot().map(drop)];
+        for told in told {
+            assert!(
+                matches!(&told, Err(Error::Storage(why)) if why.to_string().contains("is damaged")),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+/// What falls due and cannot be closed keeps nothing else from what is due.
+#[test]
+fn a_damaged_question_that_is_due_does_not_stop_the_keeper() {
+    let place = Place::new();
+    let now = Arc::new(AtomicI64::new(1_000_000_000));
+    let open = || {
+        let clock = Arc::clone(&now);
+        let retention = Retention::forever().keep("sent", "1h".parse().unwrap()).unwrap();
+        let options = Options::default().clock(move || clock.load(Ordering::SeqCst)).retention(retention);
+        Log::open(place.path(), options).unwrap()
+    };
+    let log = open();
+    append(&log, r#"{"kind":"question_added","id":1,"asker":"bob","question":"why?","options":[],"multi":false,"asked_at":1000000,"deadline_at":1000060}"#).unwrap();
+    for _ in 0..10 {
+        append(&log, r#"{"kind":"sent","from":"alice","to":"bob","body":"x","at":1}"#).unwrap();
+    }
+    log.close();
+    damage(&place, 1, "why", "who");
+    now.fetch_add(7_200_000, Ordering::SeqCst);
+    let log = open();
+    let _desk = Desk::of(&log).unwrap();
+    let begin = Instant::now();
+    let head = Range { after: Some(11), ..Range::default() };
+    while log.range(&head).unwrap().floor < seq(11) {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nothing is pruned");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Export and import: a log goes through lines of text and comes out the same under a new name.
 
 use std::io::{BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
 
-use hivelog::{Command, Draft, Error, Filter, Followed, ImportReport, Log, Range, Refusal, ResetReason};
+use hivelog::{
+    Command, Desk, Draft, Error, Filter, Followed, ImportReport, Log, Prune, Range, Refusal, ResetReason,
+};
 
 use crate::{Place, append, approval, batch, foreign, lines, note, refusal, seq};
 
@@ -130,6 +133,74 @@ fn the_floor_of_a_pruned_log_is_kept() {
     import(&again, &export(&log)).unwrap();
     check_same(&log, &again.open());
     assert_eq!(crate::note(&log, 8), 8);
+}
+
+/// Ids of messages and of the journal's rows are the file's own: begun anew they would stand for what came before.
+#[test]
+fn messages_go_on_after_an_import() {
+    let sent = |log: &Log, count: usize| {
+        let begin = Instant::now();
+        loop {
+            let texts =
+                lines(log).into_iter().filter(|line| line.contains("\"kind\":\"sent\"")).collect::<Vec<_>>();
+            if texts.len() >= count {
+                return texts;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "{texts:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let place = Place::new();
+    let log = place.open();
+    let desk = Desk::of(&log).unwrap();
+    for body in ["one", "two"] {
+        desk.send("alice", "bob", body).wait().unwrap();
+    }
+    sent(&log, 2);
+    let text = export(&log);
+    assert!(!text.contains(":broker"));
+    // As an older version wrote it.
+    let conn = foreign(log.path());
+    let key = "SELECT lower(hex(content_hash)) FROM keys WHERE key = 'broker:1'";
+    let hash: String = conn.query_row(key, [], |row| row.get(0)).unwrap();
+    let key = format!(
+        r#"{{"idempotency":{{"actor":":broker","key":"broker:1","content_hash":"{hash}","first_seq":1,"last_seq":1,"recorded_at_ms":1}}}}"#
+    );
+    let older = format!("{text}{key}\n").replacen(r#","message_id":2"#, "", 1);
+    assert_ne!(older.len(), text.len() + key.len() + 1, "the mark was taken out");
+    for text in [text, older] {
+        let other = Place::new();
+        import(&other, &text).unwrap();
+        let copy = other.open();
+        let desk = Desk::of(&copy).unwrap();
+        assert_eq!(desk.send("carol", "dave", "three").wait().unwrap(), 3);
+        assert!(sent(&copy, 3)[2].contains(r#""body":"three""#));
+    }
+}
+
+/// What is pruned while it is read would be in one part of it and missing in another.
+#[test]
+fn an_export_beside_pruning_is_of_one_moment() {
+    let place = Place::new();
+    let log = place.open();
+    append(&log, &approval(1, "alice")).unwrap();
+    let large = format!(r#"{{"kind":"a.b","x":"{}"}}"#, "y".repeat(10_000));
+    for _ in 0..5 {
+        batch(&log, None, &[large.as_str(); 100]).unwrap();
+    }
+    append(&log, r#"{"kind":"approval_resolved","id":1,"agent":"alice","approval_kind":"spawn","status":"denied","resolved_at":5}"#).unwrap();
+    let before = lines(&log);
+    let (mut out, mut pruned) = (Vec::new(), 0);
+    log.export(&mut out, &mut |_, _| {
+        let asked =
+            Prune { before_seq: Some(503), kinds: vec!["*".into(), "approvals".into()], ..Prune::default() };
+        pruned += log.prune(&asked).unwrap().pruned;
+    })
+    .unwrap();
+    assert_eq!(pruned, 502);
+    let other = Place::new();
+    import(&other, std::str::from_utf8(&out).unwrap()).unwrap();
+    assert_eq!(lines(&other.open()), before);
 }
 
 /// Breaks off with an error after so many bytes.

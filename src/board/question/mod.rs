@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::board::{Which, id_was_given, load, lost, raw, unreadable, view_rows, winner};
+use crate::board::{VIEW_COLUMNS, Which, id_was_given, load, lost, raw, unreadable, view_rows, winner};
 use crate::error::Refusal;
 use crate::event::{Event, QuestionAdded, QuestionResolved, is_redacted};
 use crate::seq::Seq;
@@ -162,8 +162,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
         selected: Option<&'a RawValue>,
     }
     let sql = format!(
-        "SELECT e.seq, e.recorded_at_ms, e.kind, e.payload, x.resolved_seq, r.payload, x.outcome
-         FROM questions AS x JOIN events AS e ON e.seq = x.added_seq
+        "SELECT {VIEW_COLUMNS}, x.outcome FROM questions AS x JOIN events AS e ON e.seq = x.added_seq
          LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
         which.clauses("asker")
     );
@@ -174,7 +173,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
         };
         let end: End<'_> = serde_json::from_slice(row.get_ref(5)?.as_bytes()?).map_err(unreadable)?;
         out.extend_from_slice(b",\"outcome\":");
-        wire::string(out, row.get_ref(6)?.as_str()?);
+        wire::string(out, row.get_ref(10)?.as_str()?);
         out.extend_from_slice(b",\"resolved_seq\":");
         wire::integer(out, seq);
         let members: [(&[u8], Option<&RawValue>); 5] = [
