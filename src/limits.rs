@@ -226,6 +226,14 @@ pub const CODE_SECONDS: i64 = 600;
 pub const CODES_PER_TOKEN_MAX: usize = 100;
 /// Open requests of one token, streams and waits included, unless it is told otherwise.
 pub const REQUESTS_PER_TOKEN_MAX: usize = 256;
+/// An answer up to this many bytes takes up no room: the system's own buffer of a connection takes it.
+pub const ANSWER_BYTES_SMALL: usize = 64 << 10;
+/// Larger answers in memory at once, whoever takes them: a quarter of what the packaged unit may have.
+pub const ANSWERS_BYTES_MAX: usize = 256 << 20;
+/// Those of one token, so that one that takes nothing leaves room for the others. A single answer may be larger.
+pub const ANSWERS_BYTES_PER_TOKEN_MAX: usize = 64 << 20;
+/// How long a call that hands out waits for room: those before it are through in milliseconds, or stalled.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// How late the end of a credential by its own time is seen by what it has open.
 pub const LAPSE_TICK: Duration = Duration::from_secs(2);
 

@@ -18,6 +18,8 @@ mod checker;
 mod crowd;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod dice;
+#[path = "attack/hoard.rs"]
+mod hoard;
 #[path = "attack/malformed.rs"]
 mod malformed;
 #[expect(dead_code, reason = "other tests use the rest of it")]

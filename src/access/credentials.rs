@@ -356,6 +356,7 @@ impl Credentials {
             name,
             roles: Arc::clone(&token.roles),
             open: Arc::clone(&token.open),
+            room: Arc::clone(&token.room),
             holder: Arc::clone(holder),
             token_hash: token.hash,
             session,

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::access::Role;
 use crate::access::credentials::Credentials;
 use crate::access::secret::Hash;
+use crate::access::state;
 use crate::sync::{AtomicUsize, Ordering};
 
 /// A credential that was shown and held at that moment.
@@ -18,6 +19,8 @@ pub(crate) struct Pass {
     /// What it may do.
     pub(crate) roles: Arc<[Role]>,
     pub(super) open: Arc<AtomicUsize>,
+    /// KiB that the answers of its token may still take up.
+    pub(crate) room: Arc<Semaphore>,
     pub(super) holder: Arc<str>,
     pub(super) token_hash: Hash,
     pub(super) session: Option<Hash>,
@@ -40,6 +43,7 @@ impl Pass {
             name: agent.into(),
             roles: [Role::Agent].into(),
             open: Arc::default(),
+            room: state::room(),
             holder: SOCKET.into(),
             token_hash: Hash::default(),
             session: None,

@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::access::Role;
 use crate::access::secret::{self, Hash};
 use crate::event::OPERATOR;
-use crate::limits::{CODES_PER_TOKEN_MAX, SESSION_SECONDS, SESSIONS_PER_TOKEN_MAX};
+use crate::limits::{
+    ANSWERS_BYTES_PER_TOKEN_MAX, CODES_PER_TOKEN_MAX, SESSION_SECONDS, SESSIONS_PER_TOKEN_MAX,
+};
 use crate::sync::AtomicUsize;
 
 /// Stands for the credential of the environment where a token's name is kept: no token can be named so.
@@ -21,12 +25,19 @@ pub(super) struct Token {
     pub(super) expires_at: Option<i64>,
     /// Its open requests.
     pub(super) open: Arc<AtomicUsize>,
+    /// KiB that its answers may still take up.
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// The room of one token's answers, in KiB.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ANSWERS_BYTES_PER_TOKEN_MAX >> 10))
 }
 
 impl Token {
     pub(super) fn new(hash: Hash, roles: &[Role], created_at: i64, expires_at: Option<i64>) -> Self {
         let roles = Role::ALL.into_iter().filter(|role| roles.contains(role)).collect();
-        Self { hash, roles, created_at, expires_at, open: Arc::default() }
+        Self { hash, roles, created_at, expires_at, open: Arc::default(), room: room() }
     }
 
     fn is_good_at(&self, now: i64) -> bool {

@@ -71,14 +71,7 @@ pub(crate) fn send(args: &SendArgs) -> Result<(), Failure> {
             Desk::of(&log)?.send(from, &args.to, &body).wait()?
         }
         Door::Server(runtime, client) => {
-            let mut message = json!({"to": args.to, "body": body});
-            // A credential that was given says who it is, and so does a socket that stands for an agent.
-            let is_known = args.place.token.is_some() || client.base().is_none();
-            let default = (!is_known).then_some(OPERATOR);
-            if let (Some(message), Some(from)) = (message.as_object_mut(), args.from.as_deref().or(default)) {
-                message.insert("from".into(), json!(from));
-            }
-            let sent = runtime.block_on(client.post("/api/messages", &message))?;
+            let sent = runtime.block_on(post(args, &client, &body))?;
             sent.get("id").and_then(serde_json::Value::as_i64).unwrap_or_default()
         }
     };
@@ -90,6 +83,26 @@ pub(crate) fn send(args: &SendArgs) -> Result<(), Failure> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Sends it by way of a server. Only the server knows whether a credential, or the socket, says who sends.
+async fn post(args: &SendArgs, client: &Client, body: &str) -> Result<serde_json::Value, Failure> {
+    #[derive(Deserialize)]
+    struct Who {
+        name: Option<String>,
+    }
+    let mut message = json!({"to": args.to, "body": body});
+    let from = if let Some(from) = &args.from {
+        Some(&**from)
+    } else {
+        let who = client.get("/session", &[]).await?;
+        let Who { name } = serde_json::from_slice(&who).map_err(|error| not_ours(&error))?;
+        name.is_none().then_some(OPERATOR)
+    };
+    if let (Some(message), Some(from)) = (message.as_object_mut(), from) {
+        message.insert("from".into(), json!(from));
+    }
+    Ok(client.post("/api/messages", &message).await?)
 }
 
 /// All of stdin, as far as it fits into a message.

@@ -1,10 +1,10 @@
 //! Approvals: requested, decided once, waited for, listed.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use rusqlite::Connection;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,7 +20,7 @@ use crate::http::caller::Caller;
 use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::problem::Problem;
-use crate::http::{Shared, json};
+use crate::http::{Shared, pasted};
 use crate::store::readers::{Lane, at_one_moment};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -157,7 +157,10 @@ pub(super) struct AskedList {
 /// Lists approvals: the open ones, the oldest first, then the last 50 closed, the newest first.
 #[utoipa::path(
     get, path = "/api/approvals", tag = "approvals", params(AskedList),
-    responses((status = 200, description = "`{approvals[]}`", body = Object))
+    responses(
+        (status = 200, description = "`{approvals[]}`", body = Object),
+        (status = 503, description = "too much of what was answered is not taken", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Result<Response, Problem> {
     caller.may_see_own()?;
@@ -165,7 +168,7 @@ async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Res
     let owner = caller.lists(asked.mine)?;
     let which = Which::listed(asked.open, owner);
     let rows = door.log.shared().readers.run(Lane::Point, move |conn| view(conn, &which)).await?;
-    Ok(json([b"{\"approvals\":", rows.as_slice(), b"}"].concat()).into_response())
+    Ok(pasted([Bytes::from_static(b"{\"approvals\":"), rows.into(), Bytes::from_static(b"}")]))
 }
 
 fn view(conn: &Connection, which: &[Which]) -> Result<Vec<u8>, crate::Error> {

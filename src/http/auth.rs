@@ -1,13 +1,7 @@
 //! Whether a request comes in at all: its host, its origin, its form, its credential.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use axum::response::Response;
-use http_body::{Frame, SizeHint};
 
 use crate::access::Role;
 use crate::access::pass::Place;
@@ -145,39 +139,5 @@ pub(super) fn enter(access: &Access, caller: &Caller) -> Result<Option<Place>, P
             "this credential has too many requests open",
         )
         .retry_after(1)),
-    }
-}
-
-/// Keeps the place until the body was sent, or its reader went away.
-pub(super) fn stay(response: Response, place: Option<Place>) -> Response {
-    match place {
-        Some(place) => response.map(|body| Body::new(Counted { body, _place: place })),
-        None => response,
-    }
-}
-
-/// A body that holds a place.
-struct Counted {
-    body: Body,
-    _place: Place,
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -23,10 +23,7 @@ pub(super) async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // A list of the members' values would be read as the object.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(Refusal::shape("expected an object").into());
-    }
+    no_list(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -34,6 +31,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| Refusal::json(&error))?;
     Ok(read)
+}
+
+/// Refuses a list: a derived reader takes the members' values in a row for the object.
+pub(super) fn no_list(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Refusal::shape("expected an object"));
+    }
+    Ok(())
 }
 
 /// What the JSON reader says, with the field that it speaks of.

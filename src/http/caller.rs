@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use crate::access::Role;
 use crate::access::pass::Pass;
 use crate::event::{OPERATOR, is_name};
+use crate::http::answer::Share;
 use crate::http::problem::Problem;
 use crate::limits::LAPSE_TICK;
 
@@ -65,6 +66,14 @@ impl Caller {
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Known(pass) => Some(&pass.name),
+            Self::Unknown | Self::Unarmed | Self::Anybody => None,
+        }
+    }
+
+    /// What its answers take their room from, where it is not from the room of all alone.
+    pub(super) fn share(&self) -> Option<&Share> {
+        match self {
+            Self::Known(pass) => Some(&pass.room),
             Self::Unknown | Self::Unarmed | Self::Anybody => None,
         }
     }

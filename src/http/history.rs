@@ -17,11 +17,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::answer::Loaded;
 use crate::http::caller::{Caller, READERS, unauthorized};
 use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
-use crate::http::{Door, Shared, json, lines};
-use crate::limits::{PAGE_EVENTS, PAGE_PARTS_MAX, SCAN_SLICE};
+use crate::http::{Door, Shared, json, lines, pasted};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS, PAGE_PARTS_MAX, SCAN_SLICE};
 use crate::log::activity::{self, Activity, Bucket};
 use crate::log::range::{Made, Page, Pager, Part};
 use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
@@ -109,6 +110,7 @@ struct PageOnWire {
     responses(
         (status = 200, description = "a page, or lines", content((PageOnWire = "application/json"), (String = "application/x-ndjson"))),
         (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "too much of what was answered is not taken", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn history(
@@ -120,10 +122,10 @@ async fn history(
     caller.needs(READERS)?;
     let (range, limit, wait) = asked(params).map_err(|refusal| Problem::query(refusal.into()))?;
     if wants_lines(&headers) {
-        return Ok(lines::response(door, range, limit, &caller));
+        return lines::response(door, range, limit, &caller);
     }
     tokio::select! {
-        page = page(&door, range, wait, &caller) => page.map_err(Problem::query),
+        page = page(&door, range, wait, &caller) => page,
         () = caller.gone() => Err(unauthorized()),
     }
 }
@@ -135,12 +137,18 @@ fn wants_lines(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn page(door: &Shared, mut range: Range, wait: Duration, caller: &Caller) -> Result<Response, Error> {
+async fn page(door: &Shared, mut range: Range, wait: Duration, caller: &Caller) -> Result<Response, Problem> {
     let deadline = Instant::now() + wait;
     loop {
-        let page = match begin(door, range.clone()).await? {
+        let page = match begin(door, range.clone()).await.map_err(Problem::query)? {
             Begun::Whole(page) => page,
-            Begun::Parts(first, rest) => return Ok(parts_response(door, first, rest, caller)),
+            Begun::Parts(first, rest) => {
+                // Read ahead of who takes nothing, up to the whole of it.
+                let load = door.room.take(caller.share(), PAGE_BYTES_MAX)?;
+                let mut response = parts_response(door, first, rest, caller);
+                response.extensions_mut().insert(Loaded(load));
+                return Ok(response);
+            }
         };
         let may_grow = range.before.is_none_or(|before| before > page.seq.get() + 1);
         if !page.is_empty() || wait.is_zero() || !may_grow || Instant::now() >= deadline {
@@ -246,13 +254,7 @@ fn end_of(page: &Page) -> Bytes {
 }
 
 fn page_response(page: &Page) -> Response {
-    // Three pieces rather than one: the events are not copied again.
-    let pieces = [head_of(page.log_id, page.seq, page.floor), page.rows.bytes().clone(), end_of(page)];
-    let length = pieces.iter().map(Bytes::len).sum::<usize>();
-    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, std::convert::Infallible>)));
-    let mut response = json(body);
-    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    response
+    pasted([head_of(page.log_id, page.seq, page.floor), page.rows.bytes().clone(), end_of(page)])
 }
 
 /// What is still to be sent of a page.

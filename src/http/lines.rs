@@ -11,19 +11,30 @@ use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
 
 use crate::error::Error;
 use crate::http::Shared;
+use crate::http::answer::Loaded;
 use crate::http::caller::Caller;
-use crate::limits::{CHUNKS_AHEAD, SCAN_SLICE};
+use crate::http::problem::Problem;
+use crate::limits::{CHUNK_BYTES, CHUNKS_AHEAD, PAYLOAD_BYTES_MAX, SCAN_SLICE};
 use crate::log::range::Lines;
 use crate::query::Range;
 use crate::store::readers::Lane;
 
 type Chunk = Result<Bytes, Error>;
 
+/// What is read ahead of a client, and the chunk that is being sent: each ends with the event that fills it.
+const AHEAD_BYTES: usize = (CHUNKS_AHEAD + 1) * (CHUNK_BYTES + PAYLOAD_BYTES_MAX);
+
 /// Streams the range. A slow client costs a few chunks of memory and no connection to the file.
-pub(super) fn response(door: Shared, range: Range, limit: Option<usize>, caller: &Caller) -> Response {
+pub(super) fn response(
+    door: Shared,
+    range: Range,
+    limit: Option<usize>,
+    caller: &Caller,
+) -> Result<Response, Problem> {
     // A channel, because reading and sending run on two threads; its bound is the memory of a slow
     // client; it ends when either side goes away.
     let (sender, chunks) = channel(CHUNKS_AHEAD);
+    let load = door.room.take(caller.share(), AHEAD_BYTES)?;
     let lines = Lines::new(door.log.shared(), range, limit);
     tokio::spawn(read_ahead(door, lines, sender));
     let gone = Box::pin(caller.gone());
@@ -42,7 +53,8 @@ pub(super) fn response(door: Shared, range: Range, limit: Option<usize>, caller:
     });
     let mut response = Body::from_stream(body).into_response();
     super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");
-    response
+    response.extensions_mut().insert(Loaded(load));
+    Ok(response)
 }
 
 async fn read_ahead(door: Shared, mut lines: Lines, sender: Sender<Chunk>) {

@@ -16,11 +16,12 @@ use crate::access::Role;
 use crate::broker::{Broker, Delivery, Recv, send_key};
 use crate::error::Refusal;
 use crate::event::{OPERATOR, is_name};
+use crate::http::answer::{Load, Loaded};
 use crate::http::caller::{Caller, forbidden, unauthorized};
 use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
-use crate::http::{Door, Shared, append, body, command};
-use crate::limits::{COMMAND_TIMEOUT, MESSAGE_LEASE_MS};
+use crate::http::{Door, Shared, append, body, command, json};
+use crate::limits::{COMMAND_TIMEOUT, MESSAGE_LEASE_MS, PAYLOAD_BYTES_MAX, RECV_BYTES_MAX};
 use crate::query::parse_wait;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -169,14 +170,23 @@ async fn recv(
     }
     let (recv, wait) = asked(params, &name).map_err(|refusal| Problem::query(refusal.into()))?;
     body::read::<Nothing>(&headers, body).await?;
-    let messages = wait_for(&door, &caller, &recv, wait).await?;
-    Ok(command::answer(&Inbox { messages }))
+    let (messages, load) = wait_for(&door, &caller, &recv, wait).await?;
+    let answer = serde_json::to_vec(&Inbox { messages }).unwrap_or_default();
+    let load = Loaded(load.and_then(|load| load.fit(answer.len())));
+    let mut response = json(answer);
+    response.extensions_mut().insert(load);
+    Ok(response)
 }
 
 /// The body of a call that says all in its path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+/// What a call may hand out at most, as JSON, where a character may take six.
+fn heaviest(recv: &Recv) -> usize {
+    (recv.max * PAYLOAD_BYTES_MAX).min(6 * RECV_BYTES_MAX)
+}
 
 /// Looks into the inbox until there is something, or the time is over. What is handed out is never dropped
 /// half way: only the sleep between two looks is cut short.
@@ -185,19 +195,22 @@ async fn wait_for(
     caller: &Caller,
     recv: &Recv,
     wait: Duration,
-) -> Result<Vec<Delivery>, Problem> {
+) -> Result<(Vec<Delivery>, Option<Load>), Problem> {
     let broker = door.desk()?.broker();
     let until = tokio::time::Instant::now() + wait;
     let mut bell = broker.listen(&recv.recipient);
     loop {
+        // Before it: what was handed out has to go out. And not while there is nothing, which may be long.
+        let load = door.room.reserve(caller.share(), heaviest(recv)).await?;
         let messages = broker.recv(recv, Some(deadline())).await?;
         if !messages.is_empty() || wait.is_zero() {
-            return Ok(messages);
+            return Ok((messages, Some(load)));
         }
+        drop(load);
         tokio::select! {
             heard = bell.heard() => heard?,
-            () = sleep_until(until) => return Ok(messages),
-            () = door.stop.cancelled() => return Ok(messages),
+            () = sleep_until(until) => return Ok((messages, None)),
+            () = door.stop.cancelled() => return Ok((messages, None)),
             () = caller.gone() => return Err(unauthorized()),
         }
     }

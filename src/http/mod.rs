@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod agents;
+mod answer;
 mod append;
 mod approvals;
 mod auth;
@@ -76,6 +77,8 @@ pub(crate) struct Door {
     herald: Arc<Herald>,
     /// A fold of a past board is costly: one at a time.
     past: Semaphore,
+    room: answer::Room,
+    boards: state::Boards,
     registry: Registry,
     gauges: gauges::Gauges,
     requests: trace::Ids,
@@ -107,8 +110,22 @@ pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) ->
     let cookie = format!("hivelog_{}", log.id());
     let (past, requests) = (Semaphore::new(1), trace::Ids::new());
     let herald = Arc::new(Herald::new());
-    let door =
-        Arc::new(Door { log, desk, search, access, cookie, stop, herald, past, registry, gauges, requests });
+    let (room, boards) = (answer::Room::new(), state::Boards::default());
+    let door = Arc::new(Door {
+        log,
+        desk,
+        search,
+        access,
+        cookie,
+        stop,
+        herald,
+        past,
+        room,
+        boards,
+        registry,
+        gauges,
+        requests,
+    });
     let (routes, api) = routes().split_for_parts();
     ops::with_openapi(routes, api)
         .route("/", get(page::index))
@@ -159,8 +176,9 @@ async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> 
         .and_then(|caller| auth::enter(&door.access, &caller).map(|place| (caller, place)));
     let mut response = match admitted {
         Ok((caller, place)) => {
+            let share = caller.share().cloned();
             request.extensions_mut().insert(caller);
-            auth::stay(next.run(request).await, place)
+            door.room.let_out(share.as_ref(), next.run(request).await, place)
         }
         Err(problem) => problem.into_response(),
     };
@@ -178,6 +196,11 @@ async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> 
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers.insert(name, HeaderValue::from_static(value));
+}
+
+/// A response of JSON in pieces.
+fn pasted(pieces: [axum::body::Bytes; 3]) -> Response {
+    json(axum::body::Body::new(answer::Pieces(pieces.into_iter())))
 }
 
 /// A response of JSON bytes.

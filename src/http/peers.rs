@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use rusqlite::Connection;
 
+use crate::access::Role;
 use crate::board::question::{Answer, Ask};
 use crate::board::{Which, join, question};
 use crate::broker::peer::{self, PeerQuestion, Whose};
@@ -94,10 +95,12 @@ pub(super) fn listed(
     asked: &Listed,
 ) -> Result<impl Fn(&Connection) -> Result<Vec<u8>, Error> + Send + use<>, Problem> {
     let owner = caller.lists(asked.mine)?;
+    let between = |name: &str| vec![Whose::AskedBy(name.into()), Whose::PutTo(name.into())];
     let whose = match (&owner, caller.name()) {
         (Some(name), _) if asked.mine => vec![Whose::AskedBy(name.clone())],
-        (Some(name), _) => vec![Whose::AskedBy(name.clone()), Whose::PutTo(name.clone())],
+        (Some(name), _) => between(name),
         (None, None) => vec![Whose::All],
+        (None, Some(name)) if caller.is(Role::Agent) => between(name),
         // Those between peers are theirs alone.
         (None, Some(_)) => Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! Questions: asked, answered or cancelled once, waited for, listed.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -22,7 +22,7 @@ use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::peers::{self, Found};
 use crate::http::problem::Problem;
-use crate::http::{Shared, json};
+use crate::http::{Shared, json, pasted};
 use crate::store::readers::{Lane, at_one_moment};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -240,12 +240,15 @@ async fn one(
 /// its own, those that were put to it, and under `--peer-answers` the open ones of others.
 #[utoipa::path(
     get, path = "/api/questions", tag = "questions", params(AskedList),
-    responses((status = 200, description = "`{questions[]}`", body = Object))
+    responses(
+        (status = 200, description = "`{questions[]}`", body = Object),
+        (status = 503, description = "too much of what was answered is not taken", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Result<Response, Problem> {
     caller.may_see_own()?;
     let asked = command::listed(params)?;
     let view = peers::listed(&door, &caller, &asked)?;
     let rows = door.log.shared().readers.run(Lane::Point, view).await?;
-    Ok(json([b"{\"questions\":", rows.as_slice(), b"}"].concat()))
+    Ok(pasted([Bytes::from_static(b"{\"questions\":"), rows.into(), Bytes::from_static(b"}")]))
 }

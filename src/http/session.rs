@@ -12,7 +12,7 @@ use crate::access::Role;
 use crate::http::caller::{Caller, READERS, unauthorized};
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
-use crate::http::{Door, Shared, append};
+use crate::http::{Door, Shared, append, body};
 use crate::limits::SESSION_SECONDS;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -183,6 +183,7 @@ pub(super) fn refuse_key(headers: &HeaderMap) -> Result<(), Problem> {
 async fn read_secret<T: DeserializeOwned>(headers: &HeaderMap, body: axum::body::Body) -> Result<T, Problem> {
     refuse_key(headers)?;
     let bytes = append::read(headers, body).await?;
+    body::no_list(&bytes)?;
     if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "urn:hivelog:malformed", "the body is not JSON"));
     }

@@ -1,7 +1,8 @@
 //! `GET /api/state`: the board and the seq that it stands at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -10,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{Error, Refusal};
+use crate::http::answer::{Load, Loaded};
 use crate::http::caller::{Caller, READERS};
 use crate::http::params::{Params, number};
 use crate::http::problem::Problem;
@@ -17,6 +19,7 @@ use crate::http::{Shared, json};
 use crate::log::snapshot;
 use crate::seq::Seq;
 use crate::store::readers::Lane;
+use crate::sync::{Mutex, lock};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(state))
@@ -61,7 +64,7 @@ struct SnapshotOnWire {
         (status = 304, description = "it is the one that `If-None-Match` names"),
         (status = 400, description = "the query is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "that past was pruned", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "another past board is being folded, or this one took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "too much of what was answered is not taken; another past board is being folded, or this one took too long", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn state(
@@ -75,20 +78,80 @@ async fn state(
         return past(&door, at).await;
     }
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).map(str::to_owned);
-    let shared = Arc::clone(door.log.shared());
+    let inside = Arc::clone(&door);
     let read = move |conn: &rusqlite::Connection| {
-        if let Some(known) = known {
-            let version = snapshot::version(conn, shared.log_id)?;
-            if matches(&known, &version) {
-                return Ok((None, version));
-            }
+        let shared = inside.log.shared();
+        let version = snapshot::version(conn, shared.log_id)?;
+        if known.is_some_and(|known| matches(&known, &version)) {
+            return Ok(Read::Known(version));
         }
-        snapshot::now(conn, shared.log_id, &shared.board).map(|(snapshot, version)| (Some(snapshot), version))
+        if let Some(board) = inside.boards.at(&version) {
+            return Ok(Read::Shared(board));
+        }
+        snapshot::now(conn, shared.log_id, &shared.board)
+            .map(|(snapshot, version)| Read::New(snapshot.json(), version))
     };
-    let (snapshot, version) = door.log.shared().readers.run(Lane::Point, read).await?;
-    let answer =
-        snapshot.map_or_else(|| StatusCode::NOT_MODIFIED.into_response(), |snapshot| json(snapshot.json()));
-    Ok(tagged(answer, &version))
+    let board = match door.log.shared().readers.run(Lane::Point, read).await? {
+        Read::Known(version) => return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &version)),
+        Read::Shared(board) => board,
+        Read::New(json, version) => door.boards.share(&version, || {
+            let load = door.room.take(caller.share(), json.len())?;
+            Ok(Board { json, version: version.clone(), _load: load })
+        })?,
+    };
+    let mut answer = tagged(json(Bytes::from_owner(OnItsWay(Arc::clone(&board)))), &board.version);
+    // Its room is that of the board.
+    answer.extensions_mut().insert(Loaded(None));
+    Ok(answer)
+}
+
+/// What a look at the board gave.
+enum Read {
+    /// The client has it.
+    Known(String),
+    Shared(Arc<Board>),
+    New(Bytes, String),
+}
+
+/// A board that is being sent.
+struct Board {
+    json: Bytes,
+    version: String,
+    _load: Option<Arc<Load>>,
+}
+
+/// Its bytes, to each of those who are sent it.
+struct OnItsWay(Arc<Board>);
+
+impl AsRef<[u8]> for OnItsWay {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.json
+    }
+}
+
+/// The board that was sent last, as long as somebody has not taken all of it: whoever asks meanwhile is sent the
+/// same bytes.
+#[derive(Default)]
+pub(super) struct Boards(Mutex<Weak<Board>>);
+
+impl Boards {
+    fn at(&self, version: &str) -> Option<Arc<Board>> {
+        lock(&self.0).upgrade().filter(|board| board.version == version)
+    }
+
+    /// The board of this version, which several may have made at once.
+    fn share(
+        &self,
+        version: &str,
+        make: impl FnOnce() -> Result<Board, Problem>,
+    ) -> Result<Arc<Board>, Problem> {
+        if let Some(board) = self.at(version) {
+            return Ok(board);
+        }
+        let board = Arc::new(make()?);
+        *lock(&self.0) = Arc::downgrade(&board);
+        Ok(board)
+    }
 }
 
 async fn past(door: &Shared, seq: Seq) -> Result<Response, Problem> {

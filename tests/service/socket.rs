@@ -67,6 +67,39 @@ fn an_agent_that_is_given_a_socket_needs_nothing_else() {
 }
 
 #[test]
+fn who_sends_is_known_to_the_server_that_is_asked() {
+    let place = Place::new();
+    let (all, alice) = (place.text("all.sock"), place.text("alice.sock"));
+    let server = place.serve(&["--no-auth", "--socket", &all, "--socket", &format!("{alice},agent=alice")]);
+    // Another place, as in a container: neither the file nor a token of it is at hand.
+    let elsewhere = Place::new();
+    let by = |url: &str, token: Option<&str>, args: &[&str]| {
+        let mut command = hivelog(args);
+        command.args(["--url", url]).env("HOME", elsewhere.0.path());
+        if let Some(token) = token {
+            command.env("HIVELOG_TOKEN", token);
+        }
+        command.output().expect("it runs")
+    };
+    let (all, alice) = (format!("unix:{all}"), format!("unix:{alice}"));
+    for (url, token, flags, sender) in [
+        (&all, None, &[][..], "operator"),
+        (&all, Some(""), &[], "operator"),
+        (&all, None, &["--as", "carol"], "carol"),
+        (&server.url, Some(""), &[], "operator"),
+        (&server.url, Some("hvl_of_another_server"), &[], "operator"),
+        (&alice, None, &[], "alice"),
+        (&alice, Some(""), &[], "alice"),
+    ] {
+        told(&by(url, token, &[&["send", "bob", "hello"], flags].concat()));
+        let inbox = told(&by(&all, None, &["recv", "bob", "--json", "--ack"]));
+        let message: Value = serde_json::from_str(&inbox).expect("JSON");
+        assert_eq!(message["from"], sender, "{url} {token:?} {flags:?}");
+    }
+    drop(server);
+}
+
+#[test]
 fn a_plain_socket_asks_for_a_credential_as_the_port_does() {
     let place = Place::new();
     let (path, open) = (place.beside("log.sock"), place.text("open.sock"));

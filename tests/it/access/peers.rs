@@ -141,3 +141,21 @@ async fn a_question_between_peers_is_theirs_alone() {
     assert_eq!(requeued["requeued"], 0);
     assert_eq!(three.house.server.log.tail().get(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_may_read_is_listed_what_is_put_to_it_too() {
+    let three = Three::new(Access::credentials()).await;
+    let both = three.house.token("dora", &[Role::Agent, Role::Read]).await;
+    let reader = three.house.token("rita", &[Role::Read]).await;
+    let of_all = three.ask(&three.alice, json!({"question": "ship it?"})).await;
+    let put = three.ask(&three.alice, json!({"question": "rebase?", "to": "dora"})).await;
+    let asked = three.ask(&both, json!({"question": "which one?", "to": "bob"})).await;
+    let others = three.ask(&three.alice, json!({"question": "and you?", "to": "bob"})).await;
+    assert_eq!(three.list(&both, "").await, [of_all, asked, put]);
+    assert_eq!(three.list(&both, "?mine=true").await, [asked]);
+    assert_eq!(three.list(&reader, "").await, [of_all]);
+    assert_eq!(three.list(&three.operator, "").await, [of_all]);
+    assert_eq!(three.answer(&both, put, json!({"answer": "yes"})).await, 200);
+    assert_eq!(three.list(&both, "?open=false").await, [put]);
+    assert_eq!(three.list(&three.bob, "?open=true").await, [asked, others]);
+}

@@ -88,6 +88,28 @@ async fn a_token_that_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn values_in_a_row_make_no_token_and_sign_nobody_in() {
+    let house = House::new().await;
+    let root = house.token("root", &[Role::Admin]).await;
+    for body in
+        [json!([["admin"], "x", null]), json!([["admin"], "x"]), json!([{ "name": "x", "roles": ["admin"] }])]
+    {
+        check_problem(&house.by(&root, "POST", "/api/tokens", &body.to_string()).await, 422, "invalid");
+    }
+    assert_eq!(house.credentials.list().len(), 1);
+    let code = house.by(&root, "POST", "/api/login", "").await.json()["code"].clone();
+    let json = [("Content-Type", "application/json")];
+    for body in [json!([null, root]), json!([code, null]), json!([code]), json!([{ "token": root }])] {
+        for body in [body.to_string(), format!(" \n{body}")] {
+            let reply = house.ask("POST", "/session", &json, &body).await;
+            check_problem(&reply, 422, "invalid");
+            assert!(!reply.text().contains(&root), "an error that repeats a secret");
+        }
+    }
+    house.sign_in(&json!({ "code": code })).await;
+}
+
+#[tokio::test]
 async fn the_first_token_is_written_once_and_for_its_owner() {
     let house = House::new().await;
     let (log, path) = (house.place.path(), house.place.beside("log.db.token"));
