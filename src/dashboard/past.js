@@ -76,11 +76,7 @@ export class Past extends HTMLElement {
       () => this.#seq !== 0 && !this.#banner.ariaBusy && !this.#board.firstChild && void this.#read(),
       signal,
     );
-    page.listen(
-      "state",
-      ({ reason }) => reason === "other_log" && this.#seq !== 0 && void this.#read(),
-      signal,
-    );
+    page.listen("state", ({ reason }) => reason !== "start" && this.#seq !== 0 && void this.#read(), signal);
     page.listen("redacted", () => this.#seq !== 0 && void this.#read(), signal);
     this.#addressed();
   }
