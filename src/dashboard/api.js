@@ -99,6 +99,7 @@ export function url(page, path, params) {
  * @param {RequestInit} init
  */
 async function call(page, target, init) {
+  const { session } = page;
   /** @type {Response} */
   let response;
   try {
@@ -111,7 +112,8 @@ async function call(page, target, init) {
     });
   }
   if (response.ok) return response;
-  if (response.status === 401) page.session = null;
+  // What was asked before somebody signed in says nothing of who did.
+  if (response.status === 401 && page.session === session) page.session = null;
   throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 

@@ -121,3 +121,38 @@ test("where tabs do not hear of each other, one that was signed out is live when
   await expect(other.locator("hive-header")).toContainText("Live", { timeout: 10_000 });
   await expect(panel(other)).toBeEmpty();
 });
+
+test("an answer to what was asked before the sign-in does not sign out", async ({ page, server }) => {
+  const id = await request(server, { description: "a helper" }, server.token("ada", "agent"));
+  /** @type {() => void} */
+  let asked = () => {};
+  /** @type {() => void} */
+  let signed = () => {};
+  const isAsked = new Promise((resolve) => {
+    asked = () => resolve(undefined);
+  });
+  const isSigned = new Promise((resolve) => {
+    signed = () => resolve(undefined);
+  });
+  await page.route("**/session", async (route) => {
+    await isAsked;
+    await route.continue();
+  });
+  /** @type {number[]} */
+  const answers = [];
+  await page.route("**/api/state?at=1", async (route) => {
+    const response = await route.fetch();
+    answers.push(response.status());
+    asked();
+    await isSigned;
+    await route.fulfill({ response });
+  });
+  const { hash } = new URL(server.login());
+  await page.goto(`${server.base}?at=1${hash}`);
+  await expect(deny(page, id)).toBeVisible();
+  expect(answers).toEqual([401]);
+  signed();
+  await expect(page.locator(".past-board")).toContainText("a helper");
+  await expect(panel(page)).toBeEmpty();
+  await expect(deny(page, id)).toBeVisible();
+});
