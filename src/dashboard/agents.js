@@ -19,6 +19,8 @@ import { ago, lasting, setMoment } from "./time.js";
 const WATCHDOG = "ttl-watchdog";
 const ORDER = new Intl.Collator("en", { numeric: true });
 const SHOWN_STEP = 200;
+/** Agents that are known: names come without end, and each new one has all of them sorted. */
+const AGENTS_MAX = 10_000;
 const FILTER_FROM = 12;
 /** A drawing touches only what changed, and an order by time is only that often looked at again. */
 const DRAW_MS = 250;
@@ -210,6 +212,7 @@ class Agents extends HTMLElement {
     if (!isName(who) || who === WATCHDOG) return;
     let agent = this.#agents.get(who);
     if (!agent) {
+      if (this.#agents.size === AGENTS_MAX) return;
       agent = { name: who, last_ms: 0, message_ms: 0 };
       this.#agents.set(who, agent);
       this.#is_order_new = true;

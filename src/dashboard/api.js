@@ -7,6 +7,9 @@ const WRITE_MS = 20_000;
 /** How long a read may take: a past board of a long log takes seconds. */
 const READ_MS = 60_000;
 
+/** The type of the problem that a write by the cookie alone is. */
+export const NO_SECRET = "urn:hivelog:session";
+
 /** What the server refused, or why it could not be asked. */
 export class Problem extends Error {
   /**
@@ -36,7 +39,7 @@ export class Problem extends Error {
 }
 
 /** @param {Page} page */
-function secretName(page) {
+export function secretName(page) {
   return `hivelog_session_${page.base.pathname}`;
 }
 
@@ -96,6 +99,7 @@ export function url(page, path, params) {
  * @param {RequestInit} init
  */
 async function call(page, target, init) {
+  const { session } = page;
   /** @type {Response} */
   let response;
   try {
@@ -108,7 +112,8 @@ async function call(page, target, init) {
     });
   }
   if (response.ok) return response;
-  if (response.status === 401) page.session = null;
+  // What was asked before somebody signed in says nothing of who did.
+  if (response.status === 401 && page.session === session) page.session = null;
   throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 
@@ -165,7 +170,10 @@ export async function send(page, method, path, body, { key, signal = AbortSignal
   const second = secret(page);
   if (second) headers["x-hivelog-session"] = second;
   const init = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
-  const response = await call(page, url(page, path), init);
+  const response = await call(page, url(page, path), init).catch((error) => {
+    if (error.type === NO_SECRET) page.refuse(second);
+    throw error;
+  });
   const text = await response.text().catch(() => "");
   return text === "" ? null : JSON.parse(text);
 }

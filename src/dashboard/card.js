@@ -1,6 +1,6 @@
 /** @file What do all things that wait have in common? */
 
-import { freshKey, Problem } from "./api.js";
+import { freshKey, NO_SECRET, Problem } from "./api.js";
 import { name, untrusted } from "./text.js";
 import { ago, setMoment } from "./time.js";
 
@@ -246,9 +246,7 @@ function mine() {
 function explain(error) {
   if (!(error instanceof Problem)) return String(error);
   if (error.status === 401) return "You are signed out: nothing was decided.";
-  if (error.type === "urn:hivelog:session") {
-    return "Nothing was decided: this browser can only read. Sign out and in again.";
-  }
+  if (error.type === NO_SECRET) return "Nothing was decided: this browser can only read. Sign in again.";
   if (error.isUnknown)
     return `It is not known whether this was stored (${error.words}). Doing the same again is safe.`;
   return `Nothing was decided: ${error.words}`;

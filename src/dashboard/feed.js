@@ -122,6 +122,8 @@ export class Feed extends HTMLElement {
     this.loaded.goesOnFrom(seq);
     this.#key = Filters.ofAddress().key;
     this.#restart();
+    // What was redacted before the snapshot did not come by, and its seq may be another log's.
+    if (this.detail.seq !== 0) this.detail.again(this.detail.seq);
   }
 
   /** Reads the newest of what is asked for now. */

@@ -91,8 +91,9 @@ export function listenToKeys(signal) {
   const onKey = (/** @type {KeyboardEvent} */ event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (event.repeat && event.key !== "j" && event.key !== "k") return;
+    // The detail beside the rows is open too, and takes no keys away.
     if (
-      document.querySelector("dialog[open]") ||
+      document.querySelector("dialog:modal") ||
       (event.target instanceof Element && event.target.closest(FIELDS))
     )
       return;

@@ -179,28 +179,38 @@ export class Loaded {
     if (this.is_reading_older || this.is_start) return;
     this.is_reading_older = true;
     const params = this.filters.params();
-    params.set("before", String(this.low));
+    const before = this.low;
+    params.set("before", String(before));
     params.set("order", "desc");
     params.set("limit", String(PAGE_ROWS));
     const { signal } = this.#reading;
     try {
       const { rows: read, next_before } = await readStretch(this.page, params, signal);
       if (signal.aborted) return;
-      const rows = read.map((row) => this.#clean(row));
-      this.is_start = next_before <= 1 || next_before >= this.low;
-      this.low = Math.min(this.low, next_before);
-      this.rows = rows.concat(this.rows);
-      for (const row of rows) this.#chars += row.line.length;
-      this.shift += rows.length;
-      this.view = { first: this.view.first + rows.length, last: this.view.last + rows.length };
       this.problem = null;
-      this.#trim();
+      // Where rows were dropped meanwhile these are not the next ones: who nears the end reads again.
+      if (this.low === before) this.#unshift(read, next_before);
     } catch (error) {
       if (signal.aborted) return;
       this.problem = error;
     }
     this.is_reading_older = false;
     this.changed();
+  }
+
+  /**
+   * @param {Row[]} read
+   * @param {number} next_before
+   */
+  #unshift(read, next_before) {
+    const rows = read.map((row) => this.#clean(row));
+    this.is_start = next_before <= 1 || next_before >= this.low;
+    this.low = Math.min(this.low, next_before);
+    this.rows = rows.concat(this.rows);
+    for (const row of rows) this.#chars += row.line.length;
+    this.shift += rows.length;
+    this.view = { first: this.view.first + rows.length, last: this.view.last + rows.length };
+    this.#trim();
   }
 
   async newer() {
@@ -216,15 +226,8 @@ export class Loaded {
     try {
       const { rows: read, next_after } = await readStretch(this.page, params, signal);
       if (signal.aborted) return;
-      const rows = read.map((row) => this.#clean(row));
-      this.#high = Math.max(after, next_after);
       this.problem = null;
-      if ((this.#high >= live || next_after <= after) && this.#pending) {
-        this.is_attached = true;
-        rows.push(...this.#pending.filter((row) => row.seq > this.#high));
-        this.#high = Math.max(this.#high, this.#live);
-      }
-      this.#push(rows);
+      if (this.#high === after) this.#append(read, next_after, live);
     } catch (error) {
       if (signal.aborted) return;
       this.problem = error;
@@ -232,6 +235,23 @@ export class Loaded {
     this.#pending = null;
     this.is_reading_newer = false;
     this.changed();
+  }
+
+  /**
+   * @param {Row[]} read
+   * @param {number} next_after
+   * @param {number} live the head when they were asked for
+   */
+  #append(read, next_after, live) {
+    const rows = read.map((row) => this.#clean(row));
+    const after = this.#high;
+    this.#high = Math.max(after, next_after);
+    if ((this.#high >= live || next_after <= after) && this.#pending) {
+      this.is_attached = true;
+      rows.push(...this.#pending.filter((row) => row.seq > this.#high));
+      this.#high = Math.max(this.#high, this.#live);
+    }
+    this.#push(rows);
   }
 
   /** How many rows are to be there beside those in view. */

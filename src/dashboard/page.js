@@ -40,6 +40,8 @@ export class Page extends EventTarget {
       leads: false,
       last_frame_at_ms: null,
     };
+    /** A second secret that the server did not take. @type {string | null} */
+    this.refused = null;
     /** @type {Board | null} */
     this.board = null;
     /** The lines of events whose text is gone; null until what is left of it was read. @type {Map<number, string | null>} */
@@ -52,12 +54,17 @@ export class Page extends EventTarget {
   }
 
   set session(session) {
-    const before = this.#session;
-    const is_same = before?.name === session?.name && String(before?.roles) === String(session?.roles);
-    if (this.asked && is_same && (before === null) === (session === null)) return;
+    // Who hears that nobody is signed in may ask for something, to hear it again.
+    if (this.asked && this.#session === null && session === null) return;
     this.asked = true;
     this.#session = session;
-    this.dispatchEvent(new CustomEvent("session", { detail: session }));
+    this.dispatchEvent(new CustomEvent("session"));
+  }
+
+  /** @param {string | null} secret is not that of the session whose cookie this browser has */
+  refuse(secret) {
+    this.refused = secret;
+    this.dispatchEvent(new CustomEvent("session"));
   }
 
   /**

@@ -76,11 +76,7 @@ export class Past extends HTMLElement {
       () => this.#seq !== 0 && !this.#banner.ariaBusy && !this.#board.firstChild && void this.#read(),
       signal,
     );
-    page.listen(
-      "state",
-      ({ reason }) => reason === "other_log" && this.#seq !== 0 && void this.#read(),
-      signal,
-    );
+    page.listen("state", ({ reason }) => reason !== "start" && this.#seq !== 0 && void this.#read(), signal);
     page.listen("redacted", () => this.#seq !== 0 && void this.#read(), signal);
     this.#addressed();
   }
@@ -284,8 +280,10 @@ export class Past extends HTMLElement {
       this.#show(state, event);
     } catch (error) {
       if (signal.aborted) return;
-      // One that was given up a moment ago may be worked out still.
-      if (error instanceof Problem && error.status === 503 && tries > 1)
+      // One that was given up a moment ago may be worked out still; one that was asked for may have signed in since.
+      const is_passing =
+        error instanceof Problem && (error.status === 503 || (error.status === 401 && page.session));
+      if (is_passing && tries > 1)
         return void setTimeout(() => !signal.aborted && this.#read(tries - 1), AGAIN_MS);
       this.#event.replaceChildren();
       this.#board.replaceChildren();

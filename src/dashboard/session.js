@@ -1,12 +1,13 @@
 /** @file Who is signed in, and how does one sign in? */
 
-import { get, keepSecret, Problem, secret, send } from "./api.js";
+import { get, keepSecret, Problem, secret, secretName, send } from "./api.js";
 import { element } from "./card.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
 const WHO_PAUSE_MS = 1000;
 const FRAGMENT = /^#login=(.+)$/;
+const LOST = "It lacks the second secret of its session: sign in again to decide or to sign out. ";
 
 /** Takes the code of a login link out of the address before anybody sees it there. */
 function takeCode() {
@@ -58,16 +59,42 @@ export async function signInByFragment(page, signal) {
  * @param {Page} page
  * @param {AbortSignal} signal
  */
-export async function who(page, signal) {
-  while (!page.asked && !signal.aborted) {
+async function ask(page, signal) {
+  while (!signal.aborted) {
     try {
       const { name, roles } = await get(page, "session", undefined, { signal });
       page.session = { name, roles };
-    } catch {
+      return;
+    } catch (error) {
       // Nobody, which the call has noted; or the server is away.
-      if (!page.asked) await new Promise((resolve) => setTimeout(resolve, WHO_PAUSE_MS));
+      if (error instanceof Problem && error.status === 401) return;
+      await new Promise((resolve) => setTimeout(resolve, WHO_PAUSE_MS));
     }
   }
+}
+
+/**
+ * Keeps right who is signed in: the cookie is that of all tabs, and any of them may sign in and out.
+ * @param {Page} page
+ * @param {AbortSignal} signal
+ */
+export async function who(page, signal) {
+  let was_out = false;
+  const onStatus = (/** @type {import("./page.js").Status} */ { state }) => {
+    if (was_out && state !== "signed_out") void ask(page, signal);
+    was_out = state === "signed_out";
+  };
+  page.listen("status", onStatus, signal);
+  const onStorage = (/** @type {StorageEvent} */ { key }) => {
+    if (key !== null && key !== secretName(page)) return;
+    // As in the tab that signed out.
+    if (secret(page) === null) return location.reload();
+    void ask(page, signal);
+    // Where tabs do not hear of each other.
+    if (was_out) page.reload();
+  };
+  addEventListener("storage", onStorage, { signal });
+  if (!page.asked) await ask(page, signal);
 }
 
 /**
@@ -114,33 +141,36 @@ class SessionPanel extends HTMLElement {
   /** @param {Page} page */
   #draw(page) {
     const is_out = (page.asked && page.session === null) || page.status.state === "signed_out";
-    const what = is_out ? "out" : page.session ? this.#limits(page) : "";
+    // Not even signing out can be done without the second secret.
+    const is_lost = typeof page.session?.name === "string" && [null, page.refused].includes(secret(page));
+    const what = is_out ? "out" : is_lost ? "lost" : page.session ? this.#limits(page) : "";
     if (what === this.#drawn) return;
     this.#drawn = what;
     this.replaceChildren();
     if (what === "") return;
-    if (is_out) this.append(this.#signedOut(page));
+    if (is_out) this.append(this.#signIn(page, "You are signed out", ""));
+    else if (is_lost) this.append(this.#signIn(page, "This browser can only read", LOST));
     else this.append(element("p", "session-note", what));
   }
 
   /** @param {Page} page */
   #limits(page) {
-    const { name } = page.session ?? {};
     if (!page.can("read", "operator", "admin")) return "This credential may not read the log.";
     if (!page.can("operator"))
       return "You can look at everything; deciding and answering needs the role operator.";
-    if (typeof name === "string" && secret(page) === null)
-      return "This browser can only read: it has lost the second secret of its session. Sign out and in again to decide.";
     return "";
   }
 
-  /** @param {Page} page */
-  #signedOut(page) {
-    const title = element("h2", "", "You are signed out");
+  /**
+   * @param {Page} page
+   * @param {string} title
+   * @param {string} why
+   */
+  #signIn(page, title, why) {
     const command = element("code", "", "hivelog login");
     const rest = " prints on the server\u2019s machine, or paste a token.";
-    const how = element("p", "", "Open the link that ", command, rest);
-    return element("section", "signin", title, how, this.#form(page));
+    const how = element("p", "", why, "Open the link that ", command, rest);
+    return element("section", "signin", element("h2", "", title), how, this.#form(page));
   }
 
   /** @param {Page} page */

@@ -152,6 +152,14 @@ const UNANSWERED = {
   selected: null,
 };
 
+/**
+ * What a row says of its opening event, whatever became of it: two that say the same are the same text.
+ * @param {Record<string, unknown>} row
+ */
+export function opening(row) {
+  return JSON.stringify({ ...row, ...PENDING, ...UNANSWERED });
+}
+
 /** @param {LogEvent} event */
 function decided(event) {
   const { status = null, resolved_at = null, note = null, by = null } = event;

@@ -6,6 +6,7 @@ import { drawer } from "./draw.js";
 import { closedRows, isOpen, openCount, openRows } from "./open.js";
 import { QuestionCard } from "./question.js";
 import { Recent } from "./recent.js";
+import { opening } from "./store.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./open.js").Open} Open */
@@ -44,7 +45,14 @@ class Waiting extends HTMLElement {
       this.#redraw();
       summarise();
     };
-    page.listen("state", note, signal);
+    page.listen(
+      "state",
+      () => {
+        this.#renew(page);
+        note();
+      },
+      signal,
+    );
     page.listen(
       "event",
       ({ changed }) => (changed === "approvals" || changed === "questions") && note(),
@@ -169,6 +177,22 @@ class Waiting extends HTMLElement {
       item.remove();
     }
     this.#redraw();
+  }
+
+  /**
+   * The events before a snapshot did not come by: a card that shows another text than its row now gives its place.
+   * @param {Page} page
+   */
+  #renew({ board }) {
+    if (!board) return;
+    const rows = new Map([...openRows(board), ...closedRows(board)].map(({ key, row }) => [key, row]));
+    for (const [key, { card, item }] of this.#cards) {
+      const row = rows.get(key);
+      if (!row || opening(row) !== opening(card.row)) {
+        this.#cards.delete(key);
+        item.remove();
+      } else if (card.is_settled && row.resolved_seq) card.settle(row, "whole");
+    }
   }
 
   /** Settled cards become a line, and go after a while, without moving what is under the pointer. */

@@ -315,6 +315,29 @@ test("with the server away a decision is not claimed, and holds when it is repea
   expect(await events(server, "approval_resolved")).toHaveLength(1);
 });
 
+test("with an event open beside the rows the keys go on, with one over them they do not", async ({
+  page,
+  server,
+}) => {
+  const id = await request(server);
+  await page.goto(`${server.base}?event=1`);
+  await expect(page.locator("dialog.detail pre.raw")).toBeVisible();
+  await expect(approval(page, id).getByRole("textbox")).toBeVisible();
+  await page.keyboard.press("j");
+  await expect(approval(page, id)).toBeFocused();
+  await page.keyboard.press("d");
+  await expect(approval(page, id).getByRole("textbox")).toBeFocused();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  await expect(page.getByRole("searchbox", { name: "Search" })).toBeFocused();
+  await page.setViewportSize({ width: 900, height: 700 });
+  await expect(page.locator("dialog.detail h3").first()).toBeFocused();
+  await page.keyboard.press("?");
+  await page.keyboard.press("j");
+  await expect(page.locator("dialog.legend")).toBeHidden();
+  await expect(page.locator("dialog.detail h3").first()).toBeFocused();
+});
+
 test.describe("where one has to sign in", () => {
   test.use({ auth: true });
 

@@ -189,6 +189,17 @@ test("seven pages of one browser, one stream; the leader is frozen, thawed, and 
   await whole(tabs);
 });
 
+test("names without end are not all kept, nor sorted at each new one", async ({ page, server }) => {
+  await page.goto(server.base);
+  await expect(header(page)).toContainText("Live");
+  for (let batch = 0; batch < 7; batch += 1) {
+    const names = Array.from({ length: 900 }, (_, n) => batch * 900 + n);
+    await server.append(names.map((n) => ({ kind: "sent", from: `a${n}`, to: `b${n}`, body: "x", at: 1 })));
+  }
+  await expect(page.locator(".head-seq")).toHaveText("6,300");
+  await expect(page.locator("hive-agents")).toContainText("9,800 more agents");
+});
+
 test.describe("where one has to sign in", () => {
   test.use({ auth: true });
 

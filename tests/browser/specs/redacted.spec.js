@@ -1,6 +1,6 @@
 /** @file Does a text that is redacted go from every open page at once? */
 
-import { approval, ask, isLive, isMarked, mark, question, request, stopClock } from "../asks.js";
+import { approval, ask, hurry, isLive, isMarked, mark, question, request, stopClock } from "../asks.js";
 import { expect, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -132,4 +132,96 @@ test("what was redacted in one log is not taken for an event of another", async 
   await server.append({ kind: "app.note", text: "goes on" });
   await expect(row(page, 2)).toContainText("goes on");
   await expect(row(page, 1)).toContainText("of another log");
+});
+
+test("what was redacted before a snapshot goes too: the card, the detail, the past", async ({
+  context,
+  server,
+}) => {
+  await server.append({ kind: "probe.before" });
+  const id = await request(server, { description: `the password is ${SECRET}` });
+  const other = await request(server, { description: "stays" });
+  const now = await context.newPage();
+  const past = await context.newPage();
+  await now.goto(`${server.base}?event=2`);
+  await past.goto(`${server.base}?at=2`);
+  await expect(now.locator("dialog.detail pre.raw")).toContainText(SECRET);
+  await expect(past.locator(".past-board")).toContainText(SECRET);
+  for (const tab of [now, past]) await expect(approval(tab, id)).toContainText(SECRET);
+  const note = approval(now, other).getByRole("textbox");
+  await note.fill("half a th");
+  await server.stop();
+  // From here on no event comes by that says it: a snapshot is waited for.
+  for (const tab of [now, past]) await tab.getByRole("button", { name: "Retry now" }).click();
+  server.run("redact", "2", "--db", server.db);
+  await server.start();
+  for (const tab of [now, past]) {
+    await isLive(tab);
+    await isGone(tab);
+    await expect(approval(tab, id).locator("h3")).toHaveText("[redacted]");
+  }
+  await expect(now.locator("dialog.detail pre.raw")).toContainText("[redacted]");
+  await expect(past.locator(".past-board")).toContainText("[redacted]");
+  await expect(note).toHaveValue("half a th");
+});
+
+test("a settled card shows what a snapshot says of it", async ({ page, server }) => {
+  const kept = await request(server, { description: "stays" });
+  const id = await request(server, { description: `the password is ${SECRET}` });
+  await page.goto(server.base);
+  await expect(approval(page, id)).toContainText(SECRET);
+  await stopClock(page);
+  const resolve = (/** @type {number} */ id, /** @type {string} */ note) =>
+    server.call(`api/approvals/${id}/resolve`, { body: { status: "denied", note } });
+  await resolve(id, "no");
+  await resolve(kept, `it is ${SECRET}`);
+  await expect(approval(page, id).locator(".settled-line")).toContainText("Denied by");
+  await expect(approval(page, kept).locator(".settled-line")).toContainText(SECRET);
+  await server.stop();
+  await page.getByRole("button", { name: "Retry now" }).click();
+  for (const seq of ["2", "4"]) server.run("redact", seq, "--db", server.db);
+  await server.start();
+  await isLive(page);
+  // The event that denied it says what was asked, and was not redacted: its row may.
+  await expect(page.locator("hive-waiting")).not.toContainText(SECRET, { timeout: 10_000 });
+  await expect(approval(page, kept).locator(".settled-line")).toContainText("[redacted]");
+});
+
+test("another log's event takes the place of the one that is open", async ({ page, server }) => {
+  await server.append({ kind: "app.note", text: SECRET });
+  await page.goto(`${server.base}?event=1`);
+  await expect(page.locator("dialog.detail pre.raw")).toContainText(SECRET);
+  await server.stop();
+  server.db = `${server.db}.other`;
+  await server.start();
+  await server.append({ kind: "app.note", text: "of another log" });
+  await isLive(page);
+  await expect(page.locator("dialog.detail pre.raw")).toContainText("of another log");
+  await isGone(page);
+});
+
+test.describe("where one has to sign in", () => {
+  test.use({ auth: true });
+
+  test("another log's past takes the place of the one that is open", async ({ page, server }) => {
+    const admin = () => server.token("root", "admin");
+    const open = { kind: "approval_added", id: 1, agent: "ada", approval_kind: "spawn" };
+    await server.append({ ...open, description: SECRET }, admin());
+    const link = new URL(server.login());
+    await page.goto(`${server.base}?at=1${link.hash}`);
+    await expect(page.locator(".past-board")).toContainText(SECRET);
+    await server.stop();
+    server.db = `${server.db}.other`;
+    await server.start();
+    const token = admin();
+    await server.append({ ...open, description: "of another log" }, token);
+    await expect(async () => {
+      await hurry(page);
+      await expect(page.locator("hive-session")).toContainText("You are signed out", { timeout: 500 });
+    }).toPass({ intervals: [50] });
+    await page.getByLabel("Token").fill(token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await expect(page.locator(".past-board")).toContainText("of another log");
+    await isGone(page);
+  });
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Board } from "../../../src/dashboard/store.js";
+import { Board, opening } from "../../../src/dashboard/store.js";
 
 /** @param {string} name */
 const lines = (name) =>
@@ -37,6 +37,24 @@ test("a snapshot and the events after it are the later snapshot, from everywhere
     for (const event of events) board.apply(event);
     assert.deepEqual(board.toState(), last);
   }
+});
+
+test("what a row says of its opening event stays the same when it is closed, and is another when it is redacted", () => {
+  /** @type {Map<number, string>} */
+  const said = new Map();
+  let closed = 0;
+  for (const { approvals, questions, recent_approvals, recent_questions } of states.values()) {
+    for (const row of [...approvals, ...questions, ...recent_approvals, ...recent_questions]) {
+      if (said.has(row.seq) && row.resolved_seq) closed++;
+      assert.equal(said.get(row.seq) ?? opening(row), opening(row), `at seq ${row.seq}`);
+      said.set(row.seq, opening(row));
+      assert.notEqual(
+        opening({ ...row, [row.agent ? "description" : "question"]: "[redacted]" }),
+        opening(row),
+      );
+    }
+  }
+  assert.ok(closed > 40);
 });
 
 test("says what changed, and nothing where an id is unknown or taken", () => {
