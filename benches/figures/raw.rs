@@ -16,7 +16,7 @@ use crate::table::{Goal, Row, Table, number};
 use crate::turns::{Case, Figures, in_turn, rate};
 
 /// Pages in the WAL after which the loop checkpoints, as the log does.
-const CHECKPOINT_PAGES: i32 = 4_000;
+const CHECKPOINT_PAGES: i32 = 2_000;
 const INSERT: &str = "INSERT INTO events (recorded_at_ms, kind, agents, payload) VALUES (?1, ?2, ?3, ?4)";
 
 thread_local! {

@@ -24,7 +24,7 @@ thread_local! {
 /// Who moves the WAL's pages into the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checkpoints {
-    /// The log's own writer, every 16 MB.
+    /// The log's own writer, every 8 MB.
     #[default]
     Own,
     /// Another program that copies the WAL first, such as Litestream. Only past the bound of the WAL does the
