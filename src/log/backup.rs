@@ -82,7 +82,8 @@ impl Log {
 /// one that is being written. Blocks for as long as copying and checking take.
 ///
 /// A file that is at `path` is replaced if `replace` says so, and then kept beside it. Whatever ends this
-/// in the middle leaves the one or the other at `path`.
+/// in the middle leaves the one or the other at `path`. Where there is none, a file without a byte holds the place
+/// meanwhile, so that nobody makes a log there; a kill leaves it, and it counts as nothing.
 ///
 /// # Errors
 /// [`Error::Exists`] where there is a file and `replace` is false, [`Error::Locked`] where a process has it

@@ -202,18 +202,24 @@ mod tests {
     use super::*;
     use crate::{Draft, Log, Options};
 
-    /// By its age something goes before anything was counted.
-    #[test]
-    fn a_rule_by_age_and_number_keeps_to_both() {
+    const MESSAGE: &str = r#"{"kind":"sent","from":"a","to":"b","body":"x","at":1}"#;
+
+    /// A log, its clock, and the folder that goes with it.
+    fn log() -> (Log, Arc<AtomicI64>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicI64::new(100_000_000));
         let clock = Arc::clone(&now);
         let options = Options::default().clock(move || clock.load(Ordering::SeqCst));
-        let log = Log::open(folder.path().join("log.db"), options).unwrap();
-        let message = r#"{"kind":"sent","from":"a","to":"b","body":"x","at":1}"#;
+        (Log::open(folder.path().join("log.db"), options).unwrap(), now, folder)
+    }
+
+    /// By its age something goes before anything was counted.
+    #[test]
+    fn a_rule_by_age_and_number_keeps_to_both() {
+        let (log, now, _folder) = log();
         let append = |count| {
             for _ in 0..count {
-                log.append(Draft::from_json(message).unwrap()).wait().unwrap();
+                log.append(Draft::from_json(MESSAGE).unwrap()).wait().unwrap();
             }
         };
         append(200);
@@ -228,13 +234,8 @@ mod tests {
 
     #[test]
     fn what_one_rule_takes_out_leaves_the_count_of_another_right() {
-        let folder = tempfile::tempdir().unwrap();
-        let now = Arc::new(AtomicI64::new(100_000_000));
-        let clock = Arc::clone(&now);
-        let options = Options::default().clock(move || clock.load(Ordering::SeqCst));
-        let log = Log::open(folder.path().join("log.db"), options).unwrap();
-        let message = r#"{"kind":"sent","from":"a","to":"b","body":"x","at":1}"#;
-        for text in [message, r#"{"kind":"a.b"}"#].repeat(100) {
+        let (log, now, _folder) = log();
+        for text in [MESSAGE, r#"{"kind":"a.b"}"#].repeat(100) {
             log.append(Draft::from_json(text).unwrap()).wait().unwrap();
         }
         let keep = |all: Retention, kind, keep: &str| all.keep(kind, keep.parse().unwrap()).unwrap();

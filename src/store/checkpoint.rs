@@ -58,7 +58,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Pages between two checkpoints: two of them are below the bound.
+    /// Pages between two checkpoints: twice as many reach the bound at most.
     const fn pages(&self) -> i64 {
         let half = self.bytes_max / PAGE_BYTES / 2;
         if half < CHECKPOINT_PAGES { half } else { CHECKPOINT_PAGES }

@@ -46,14 +46,18 @@ pub(crate) fn forget_content(conn: &Connection, seq: Seq) -> rusqlite::Result<()
     Ok(())
 }
 
+/// The sign has the index by age taken: nearly all keys of messages stand for no event.
+const FORGET_ANSWERED: &str = "UPDATE keys SET content_hash = ?4
+     WHERE +first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3";
+
 /// Forgets what was sent under the keys of what made no event, was answered so and was written then.
 pub(crate) fn forget_answered(conn: &Connection, answer: i64, at: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        // The sign has the index by age taken: nearly all keys of messages stand for no event.
-        "UPDATE keys SET content_hash = ?4
-         WHERE +first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3",
-    )?
-    .execute((answer.to_string(), at * 1_000, (at + 1) * 1_000, FORGOTTEN))?;
+    conn.prepare_cached(FORGET_ANSWERED)?.execute((
+        answer.to_string(),
+        at * 1_000,
+        (at + 1) * 1_000,
+        FORGOTTEN,
+    ))?;
     Ok(())
 }
 
@@ -211,7 +215,8 @@ pub(crate) fn count_above(conn: &Connection, head: Seq) -> rusqlite::Result<i64>
     conn.query_row("SELECT count(*) FROM keys WHERE last_seq > ?1", [head.get()], |row| row.get(0))
 }
 
-/// Whose keys the mirror's are: no name that a client can have. They count the rows of the file's own journal, and mean nothing in another file.
+/// Whose keys the mirror's are: no name that a client can have. They count the rows of the file's own journal, and
+/// mean nothing in another file.
 pub(crate) const MIRROR: &str = ":broker";
 
 /// All other keys of events up to a head.
@@ -234,4 +239,21 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept
             Ok(Kept { actor, key, known, recorded_at_ms: row.get(5)?, answer: row.get(6)? })
         })?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::FORGET_ANSWERED;
+    use crate::store::migrate;
+
+    #[test]
+    fn the_keys_of_one_second_are_found_by_their_age() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate::up(&mut conn).unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {FORGET_ANSWERED}");
+        let plan: String = conn.query_row(&sql, (None::<i64>, 1, 2, 3), |row| row.get(3)).unwrap();
+        assert!(plan.contains("keys_by_age"), "{plan}");
+    }
 }

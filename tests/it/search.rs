@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hivelog::{Command, Draft, Filter, Log, Options, Order, Range, Search, Words};
+use hivelog::{Command, Draft, Filter, Log, Options, Order, Prune, Range, Search, Words};
 
 use crate::dice::Dice;
 use crate::{Place, append, foreign, note, seq};
@@ -245,6 +245,32 @@ fn what_was_pruned_or_redacted_is_not_found() {
     };
     assert_eq!((hits("secret"), hits("one"), hits("two"), hits("three")), (1, 0, 0, 1));
     assert!(!std::fs::read(place.beside("log.db.search")).unwrap().windows(3).any(|bytes| bytes == b"two"));
+}
+
+/// The index looks through all that it has once an hour; what is pruned in between goes all the same.
+#[test]
+fn what_is_pruned_step_by_step_leaves_the_index() {
+    let place = Place::new();
+    let log = place.open();
+    let message = r#"{"kind":"sent","from":"alice","to":"bob","body":"secret","at":1}"#;
+    for _ in 0..9 {
+        append(&log, message).unwrap();
+    }
+    settled(&log);
+    for before in [4, 7, 10] {
+        let asked = Prune { before_seq: Some(before), ..Prune::default() };
+        assert_eq!(log.prune(&asked).unwrap().pruned, 3);
+        note(&log, before);
+        settled(&log);
+    }
+    let index = foreign(&place.beside("log.db.search"));
+    let hits = "SELECT count(*) FROM words WHERE words MATCH 'secret'";
+    let begin = Instant::now();
+    // It takes out what was pruned once it has taken up what is new.
+    while index.query_row(hits, [], |row| row.get::<_, i64>(0)).unwrap() > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "what was pruned is in the index");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Built anew it would come to the same event again, and so for ever.
