@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
-use crate::event::{BOARD_KINDS, Event, is_name};
+use crate::event::{Event, is_name};
 use crate::limits::{KEY_CHARS_MAX, NAME_CHARS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX};
+use crate::record::Record;
 use crate::seq::Seq;
 
 /// An application's own kind of event.
@@ -31,17 +32,6 @@ pub trait Custom: Serialize {
 pub struct Draft {
     pub(crate) record: Result<Arc<Record>, Refusal>,
     pub(crate) key: Option<Box<str>>,
-}
-
-/// A checked draft, as it will be stored.
-#[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) kind: Box<str>,
-    /// The names that the event concerns, divided by single spaces.
-    pub(crate) agents: Box<str>,
-    pub(crate) payload: Box<str>,
-    /// The event as typed, where the board asks for it. Most events are messages, whose text is enough.
-    pub(crate) event: Option<Event>,
 }
 
 impl Draft {
@@ -120,12 +110,11 @@ impl From<Event> for Draft {
         let checked = event.check().and_then(|()| {
             let payload = event.payload().map_err(|error| Refusal::shape(error.to_string()))?;
             check_size(&payload)?;
-            Ok((join_names(&event.names()), payload))
+            let mut writing = Record::begin(event.kind(), &event.names(), payload.len());
+            writing.payload().push_str(&payload);
+            Ok(writing)
         });
-        let record = checked.map(|(agents, payload)| {
-            let kind = event.kind().into();
-            Arc::new(Record { kind, agents, payload: payload.into(), event: for_board(event) })
-        });
+        let record = checked.map(|writing| Arc::new(writing.finish(Some(event))));
         Self { record, key: None }
     }
 }
@@ -134,10 +123,6 @@ impl From<&Event> for Draft {
     fn from(event: &Event) -> Self {
         event.clone().into()
     }
-}
-
-fn for_board(event: Event) -> Option<Event> {
-    BOARD_KINDS.contains(&event.kind()).then_some(event)
 }
 
 /// What becomes of the names that only the log may write.
@@ -179,18 +164,10 @@ fn parse(text: &str, given_kind: Option<&str>, reserved: Reserved) -> Result<Dra
         check_kind(&kind)?;
     }
     let record = match Event::compose(&kind, &fields) {
-        Some(fixed) => {
-            let (event, payload) = fixed?;
-            Record {
-                kind: kind.as_ref().into(),
-                agents: join_names(&event.names()),
-                payload: payload.into(),
-                event: for_board(event),
-            }
-        }
+        Some(record) => record?,
         None => custom(text, &kind, &fields)?,
     };
-    check_size(&record.payload)?;
+    check_size(record.payload())?;
     let draft = Draft { record: Ok(Arc::new(record)), key: None };
     match key {
         Some(key) => {
@@ -206,7 +183,6 @@ const NAMING: [&str; 7] = ["from", "to", "agent", "asker", "answerer", "by", "na
 
 fn custom(text: &str, kind: &str, fields: &[(&str, &RawValue)]) -> Result<Record, Refusal> {
     let mut names: Vec<Cow<'_, str>> = Vec::new();
-    let mut payload = String::with_capacity(text.len());
     for (field, value) in fields {
         let mut deserializer = serde_json::Deserializer::from_str(value.get());
         Strict { depth: 1 }
@@ -218,39 +194,48 @@ fn custom(text: &str, kind: &str, fields: &[(&str, &RawValue)]) -> Result<Record
         {
             names.push(name.0);
         }
-        payload.push(if payload.is_empty() { '{' } else { ',' });
-        payload.push_str(&member_name(text, field, value)?);
-        payload.push(':');
-        compact(value.get(), &mut payload);
     }
-    payload.push_str(if payload.is_empty() { "{}" } else { "}" });
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    Ok(Record { kind: kind.into(), agents: join_names(&names), payload: payload.into(), event: None })
+    let mut writing = Record::begin(kind, &names, payload_bytes(fields));
+    let payload = writing.payload();
+    let mut divider = '{';
+    for (field, value) in fields {
+        payload.push(std::mem::replace(&mut divider, ','));
+        push_member_name(text, field, value, payload)?;
+        payload.push(':');
+        compact(value.get(), payload);
+    }
+    payload.push_str(if fields.is_empty() { "{}" } else { "}" });
+    Ok(writing.finish(None))
 }
 
-/// The name of a member as it was written: a plain one between quotes, another one (with escapes)
+/// Bytes of an object of these members, where their names have no escapes and their values no white space.
+pub(crate) fn payload_bytes(members: &[(&str, &RawValue)]) -> usize {
+    1 + members.iter().map(|(field, value)| field.len() + value.get().len() + 4).sum::<usize>()
+}
+
+/// Writes the name of a member as it was written: a plain one between quotes, another one (with escapes)
 /// cut out of the text before its value, so that its bytes stay.
-fn member_name<'a>(text: &'a str, field: &str, value: &RawValue) -> Result<Cow<'a, str>, Refusal> {
+fn push_member_name(text: &str, field: &str, value: &RawValue, out: &mut String) -> Result<(), Refusal> {
+    let unreadable = || Refusal::invalid(field, "has a name that cannot be read");
     let start = (value.get().as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-    let written =
-        text.get(..start).map(str::trim_end).and_then(|before| before.strip_suffix(':')).map(str::trim_end);
-    let quoted = format!("\"{field}\"");
-    match written {
-        Some(before) if before.ends_with(&quoted) => Ok(Cow::Owned(quoted)),
-        // The opening quote is the last one that is not the closing one and not escaped.
-        Some(before) => before
-            .strip_suffix('"')
-            .and_then(|inner| {
-                inner.rmatch_indices('"').map(|(at, _)| at).find(|&at| {
-                    let escapes = inner.bytes().take(at).rev().take_while(|byte| *byte == b'\\');
-                    escapes.count() % 2 == 0
-                })
-            })
-            .and_then(|at| before.get(at..))
-            .map(Cow::Borrowed)
-            .ok_or_else(|| Refusal::invalid(field, "has a name that cannot be read")),
-        None => Err(Refusal::invalid(field, "has a name that cannot be read")),
+    let written = text
+        .get(..start)
+        .and_then(|before| before.trim_end().strip_suffix(':')?.trim_end().strip_suffix('"'))
+        .ok_or_else(unreadable)?;
+    out.push('"');
+    if written.strip_suffix(field).is_some_and(|before| before.ends_with('"')) {
+        out.push_str(field);
+    } else {
+        // The opening quote is the last one that is not escaped.
+        let opening = written.rmatch_indices('"').map(|(at, _)| at).find(|&at| {
+            let escapes = written.bytes().take(at).rev().take_while(|byte| *byte == b'\\');
+            escapes.count() % 2 == 0
+        });
+        out.push_str(opening.and_then(|at| written.get(at + 1..)).ok_or_else(unreadable)?);
     }
+    out.push('"');
+    Ok(())
 }
 
 /// Copies valid JSON without the white space outside its strings.
@@ -276,23 +261,6 @@ pub(crate) fn compact(json: &str, out: &mut String) {
             out.push(character);
         }
     }
-}
-
-fn join_names(names: &[&str]) -> Box<str> {
-    // As long as it becomes: what has room to spare is shrunk to be boxed.
-    let mut joined =
-        String::with_capacity(names.iter().map(|name| name.len() + 1).sum::<usize>().saturating_sub(1));
-    let mut seen: Vec<&str> = Vec::with_capacity(names.len());
-    for name in names {
-        if !seen.contains(name) {
-            seen.push(name);
-            if !joined.is_empty() {
-                joined.push(' ');
-            }
-            joined.push_str(name);
-        }
-    }
-    joined.into()
 }
 
 /// Whether `kind` has the form of a kind: dotted parts of `[a-z][a-z0-9_]*`, at most 64

@@ -74,6 +74,7 @@ mod keeper;
 mod log;
 mod metrics;
 mod query;
+mod record;
 mod redact;
 mod row;
 mod search;

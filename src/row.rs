@@ -225,6 +225,9 @@ impl Segment {
     }
 }
 
+/// More than most rows have.
+pub(crate) const ROW_BYTES: usize = 4 << 10;
+
 /// Encodes rows into a segment.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -261,7 +264,9 @@ impl Builder {
     /// Takes out what is encoded so far; what comes next goes on after it. Only of a bare one: a row's place is
     /// counted from the first byte.
     pub(crate) fn take(&mut self) -> Bytes {
-        let next = Vec::with_capacity(self.bytes.len());
+        // A little more than this time: what comes out at the same bound is some bytes over it, and a text that
+        // grows is copied.
+        let next = Vec::with_capacity(self.bytes.len() + ROW_BYTES);
         Bytes::from(std::mem::replace(&mut self.bytes, next))
     }
 
@@ -306,7 +311,11 @@ impl Builder {
         });
     }
 
-    pub(crate) fn finish(self) -> Arc<Segment> {
+    pub(crate) fn finish(mut self) -> Arc<Segment> {
+        // What is kept for a while, or waits to be taken, is no more than twice what is in it.
+        if self.bytes.len() < self.bytes.capacity() / 2 {
+            self.bytes.shrink_to_fit();
+        }
         Arc::new(Segment {
             bytes: Bytes::from(self.bytes),
             names: self.names.into(),

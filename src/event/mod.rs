@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::error::Refusal;
 use crate::event::payload::Payload as _;
 use crate::event::shape::compose;
+use crate::record::Record;
 
 pub use payload::{
     ApprovalAdded, ApprovalResolved, ApprovalStatus, ClearReason, Message, QuestionAdded, QuestionOutcome,
@@ -80,15 +81,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// Reads the members of a fixed kind and writes them as the object that is stored;
-            /// `None` when the kind is not fixed.
-            pub(crate) fn compose(
-                kind: &str,
-                members: &[(&str, &RawValue)],
-            ) -> Option<Result<(Self, String), Refusal>> {
+            /// Reads the members of a fixed kind and writes them as they are stored; `None` when the kind is
+            /// not fixed.
+            pub(crate) fn compose(kind: &str, members: &[(&str, &RawValue)]) -> Option<Result<Record, Refusal>> {
                 match kind {
-                    $($name => Some(compose::<$payload>(members)
-                        .map(|(payload, text)| (Self::$variant(payload), text))),)*
+                    $($name => Some(compose::<$payload>($name, members)
+                        .map(|(payload, writing)| writing.finish(Some(Self::$variant(payload))))),)*
                     _ => None,
                 }
             }

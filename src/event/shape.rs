@@ -2,30 +2,36 @@
 
 use serde_json::value::RawValue;
 
+use crate::draft::{compact, payload_bytes};
 use crate::error::Refusal;
 use crate::event::payload::Payload;
 use crate::limits::{INTEGER_MAX, NAME_CHARS_MAX};
+use crate::record::{Record, Writing};
 
-pub(super) fn compose<P: Payload>(members: &[(&str, &RawValue)]) -> Result<(P, String), Refusal> {
+/// Reads the members of a payload and writes them as the object that is stored.
+pub(super) fn compose<P: Payload>(
+    kind: &str,
+    members: &[(&str, &RawValue)],
+) -> Result<(P, Writing), Refusal> {
     let pairs = members.iter().map(|(field, value)| (*field, *value));
     let payload = P::deserialize(serde::de::value::MapDeserializer::new(pairs))
         .map_err(|error: serde_json::Error| wrong_shape::<P>(members, &error))?;
     payload.check()?;
-    // As long as it becomes, where nothing is absent: what has room to spare is shrunk to be boxed.
-    let length: usize = members.iter().map(|(field, value)| field.len() + value.get().len() + 4).sum();
-    let mut text = String::with_capacity(length + 1);
+    let mut writing = Record::begin(kind, &payload.names(), payload_bytes(members));
+    let text = writing.payload();
+    let mut divider = '{';
     for field in P::FIELDS {
-        text.push(if text.is_empty() { '{' } else { ',' });
+        text.push(std::mem::replace(&mut divider, ','));
         text.push('"');
         text.push_str(field);
         text.push_str("\":");
         match members.iter().find(|(name, _)| name == field) {
-            Some((_, value)) => crate::draft::compact(value.get(), &mut text),
+            Some((_, value)) => compact(value.get(), text),
             None => text.push_str(payload.absent(field)),
         }
     }
     text.push('}');
-    Ok((payload, text))
+    Ok((payload, writing))
 }
 
 /// Names the field that is wrong: each member is tried alone.

@@ -1,5 +1,7 @@
 //! Where requests may come from, and whether they are asked who they are.
 
+use std::borrow::Cow;
+
 use axum::http::Uri;
 use axum::http::uri::Authority;
 
@@ -120,10 +122,10 @@ impl Access {
         if has_odd_port || authority.as_str().contains('@') {
             return false;
         }
-        let host = authority.host().to_ascii_lowercase();
+        let host = lower(authority.host());
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let is_loopback = bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        let is_ours = |name: &str| name == host || name == bare;
+        let is_ours = |name: &str| *name == *host || name == bare;
         host == "localhost"
             || is_loopback
             || self.hosts.iter().any(|name| is_ours(name))
@@ -160,6 +162,15 @@ impl Access {
     /// What links that are handed out begin with, where it is not where the server listens.
     pub(super) fn base(&self) -> Option<String> {
         self.public.first().map(PublicUrl::base)
+    }
+}
+
+/// A name in small letters, as most come.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn carry_out(
     if let Some(key) = append::idempotency_key(headers)? {
         command = command.key(key);
     }
-    Ok(door.log.submit(command).soon().await?)
+    Ok(door.log.submit(command).soon().await.0?)
 }
 
 /// The answer to what opens something: 201, or 200 where it was open under this key already.

@@ -35,18 +35,21 @@ mod trace;
 mod transients;
 mod unread;
 
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Service, ServiceExt as _};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::credentials::Credentials;
@@ -101,10 +104,34 @@ type Shared = Arc<Door>;
 ///
 /// Every path is relative, so any prefix works. Streams end when the log is closed.
 pub fn router(log: Log, access: Access) -> Router {
-    router_until(log, access, CancellationToken::new())
+    let (door, routes) = open(log, access, CancellationToken::new());
+    routes.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let door = Arc::clone(&door);
+        async move { guard(&door, request, |request| next.run(request)).await }
+    }))
 }
 
-pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) -> Router {
+/// The same as one service: a layer on each route costs each request two more boxes.
+pub(crate) fn app(
+    log: Log,
+    access: Access,
+    stop: CancellationToken,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let (door, routes) = open(log, access, stop);
+    tower::service_fn(move |request| {
+        let (door, routes) = (Arc::clone(&door), routes.clone());
+        async move {
+            let run = |request| async {
+                let Ok(response) = routes.oneshot(request).await;
+                response
+            };
+            Ok(guard(&door, request, run).await)
+        }
+    })
+}
+
+/// What is shared, and the routes, which the guard has to stand before.
+fn open(log: Log, access: Access, stop: CancellationToken) -> (Shared, Router) {
     let (registry, gauges) = gauges::registry(&log);
     let (desk, search) = (Desk::of(&log), Search::of(&log));
     let cookie = format!("hivelog_{}", log.id());
@@ -127,13 +154,12 @@ pub(crate) fn router_until(log: Log, access: Access, stop: CancellationToken) ->
         requests,
     });
     let (routes, api) = routes().split_for_parts();
-    ops::with_openapi(routes, api)
+    let routes = ops::with_openapi(routes, api)
         .route("/", get(page::index))
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .fallback(page::file)
-        .with_state(Arc::clone(&door))
-        .layer(CatchPanicLayer::custom(|_| Problem::panicked().into_response()))
-        .layer(middleware::from_fn_with_state(door, guard))
+        .with_state(Arc::clone(&door));
+    (door, routes)
 }
 
 fn routes() -> OpenApiRouter<Shared> {
@@ -170,15 +196,20 @@ static NOTHING: HeaderValue = HeaderValue::from_static(
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What holds for every route: who may come in, and that the answer is no page, unless it says that it is one.
-async fn guard(State(door): State<Shared>, mut request: Request, next: Next) -> Response {
+async fn guard<F>(door: &Door, mut request: Request, run: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let traced = trace::Traced::begin(&door.requests, &mut request);
-    let admitted = auth::admit(&door, &request)
+    let admitted = auth::admit(door, &request)
         .and_then(|caller| auth::enter(&door.access, &caller).map(|place| (caller, place)));
     let mut response = match admitted {
         Ok((caller, place)) => {
             let share = caller.share().cloned();
             request.extensions_mut().insert(caller);
-            door.room.let_out(share.as_ref(), next.run(request).await, place)
+            let answer = AssertUnwindSafe(async { run(request).await }).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|_| Problem::panicked().into_response());
+            door.room.let_out(share.as_ref(), answer, place)
         }
         Err(problem) => problem.into_response(),
     };

@@ -34,6 +34,9 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParams {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_none() {
+            return Ok(Self);
+        }
         let params = Params::from_request_parts(parts, state).await?;
         params.end().map_err(|refusal| Problem::query(refusal.into()))?;
         Ok(Self)

@@ -44,9 +44,9 @@ pub fn events(body: &[u8], is_lines: bool, key: Option<&str>) -> Result<(Vec<Tak
     let taken = |draft: crate::Draft| {
         let record = draft.record.map_err(|refusal| refusal.to_string())?;
         let mut line = Vec::new();
-        wire::envelope(&mut line, (Seq::MAX, 1), &record.kind, None, record.payload.as_bytes());
-        let (kind, agents) = (record.kind.to_string(), record.agents.to_string());
-        let payload = record.payload.to_string();
+        wire::envelope(&mut line, (Seq::MAX, 1), record.kind(), None, record.payload().as_bytes());
+        let (kind, agents) = (record.kind().to_string(), record.agents().to_string());
+        let payload = record.payload().to_string();
         Ok(Taken { kind, agents, payload, key: draft.key.map(Into::into), line })
     };
     Ok((drafts.into_iter().map(taken).collect::<Result<_, String>>()?, read.1))

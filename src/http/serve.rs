@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::join_all;
@@ -15,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt as _};
@@ -24,7 +25,7 @@ use crate::access::pass::Pass;
 use crate::desk::Desk;
 use crate::http::listener::{Accepted, Bound, Listener};
 use crate::http::socket::Socket;
-use crate::http::{Access, router_until};
+use crate::http::{Access, app};
 use crate::limits::{CONNECTION_BUFFER_BYTES, CONNECTIONS_MAX, DRAIN, HEADER_TIMEOUT};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -41,18 +42,19 @@ pub async fn serve(log: Log, listener: TcpListener, access: Access, stop: Cancel
 /// The same on several listeners, which share the limits.
 pub async fn serve_on(log: Log, listeners: Vec<Listener>, access: Access, stop: CancellationToken) {
     let access = listeners.iter().fold(access, with_own_address);
-    let app = router_until(log.clone(), access, stop.clone());
+    let app = app(log.clone(), access, stop.clone());
     let hall = Hall {
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         tracker: TaskTracker::new(),
         metrics: Arc::clone(&log.shared().metrics),
         stop,
-        abort: CancellationToken::new(),
+        end: watch::Sender::new(End::NotYet),
     };
     join_all(listeners.into_iter().map(|listener| {
         let app = app.clone();
         let bound = listener.agent().map(|agent| Bound(of_socket(&log, agent)));
-        let app = app.map_request(move |mut request: Request<Incoming>| {
+        let app = app.map_request(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
             if let Some(bound) = &bound {
                 request.extensions_mut().insert(bound.clone());
             }
@@ -85,7 +87,17 @@ struct Hall {
     tracker: TaskTracker,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-    abort: CancellationToken,
+    /// What connections are told: of one sender, since a connection asks for it each time it is awake.
+    end: watch::Sender<End>,
+}
+
+/// How connections come to their end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    NotYet,
+    /// With the request that is under way.
+    Soon,
+    Now,
 }
 
 impl Hall {
@@ -126,10 +138,10 @@ impl Hall {
         // One whose peer is gone already needs no answer.
         if let Ok(socket) = socket {
             let metrics = Arc::clone(&self.metrics);
-            let (stop, abort) = (self.stop.clone(), self.abort.clone());
+            let end = self.end.subscribe();
             self.tracker.spawn(async move {
                 let _counted = Counted::new(&metrics, place);
-                connection(socket, app, stop, abort).await;
+                connection(socket, app, end).await;
             });
         }
     }
@@ -137,9 +149,10 @@ impl Hall {
     /// Waits for the connections that are left, and cuts those that would not end.
     async fn close(self) {
         self.tracker.close();
+        self.end.send_replace(End::Soon);
         if tokio::time::timeout(DRAIN, self.tracker.wait()).await.is_err() {
             tracing::warn!(connections = self.tracker.len(), "connections that would not end were cut");
-            self.abort.cancel();
+            self.end.send_replace(End::Now);
             self.tracker.wait().await;
         }
     }
@@ -164,7 +177,7 @@ impl Drop for Counted {
     }
 }
 
-async fn connection<S, A>(socket: Socket<S>, app: A, stop: CancellationToken, abort: CancellationToken)
+async fn connection<S, A>(socket: Socket<S>, app: A, mut end: watch::Receiver<End>)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     A: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
@@ -176,16 +189,17 @@ where
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app));
     tokio::pin!(served);
-    let mut draining = false;
     loop {
         tokio::select! {
+            biased;
             // A peer that goes away, stalls or sends rubbish is not this server's fault.
             _ended = served.as_mut() => return,
-            () = stop.cancelled(), if !draining => {
-                draining = true;
-                served.as_mut().graceful_shutdown();
-            }
-            () = abort.cancelled() => return,
+            told = end.changed() => match (told, *end.borrow_and_update()) {
+                (Ok(()), End::NotYet) => {}
+                (Ok(()), End::Soon) => served.as_mut().graceful_shutdown(),
+                // Nobody is there to wait for it, or nobody waits any longer.
+                (Ok(()), End::Now) | (Err(_), _) => return,
+            },
         }
     }
 }

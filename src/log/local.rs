@@ -6,10 +6,11 @@ use std::time::Instant;
 use sha2::{Digest as _, Sha256};
 
 use crate::board::{self, Intent};
-use crate::draft::{Draft, Record};
+use crate::draft::Draft;
 use crate::error::{Error, Refusal};
 use crate::log::authority::{Answer, Appended, Authority, Command, Work};
 use crate::log::redact;
+use crate::record::Record;
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::keys::{self, Known};
@@ -203,20 +204,20 @@ fn carry_out(
 
 /// Decide, insert, fold.
 fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, Failure> {
-    let Some(step) = record.event.as_ref().and_then(board::step) else {
+    let Some(step) = record.event.as_deref().and_then(board::step) else {
         return Ok(Ok(turn.insert(record, None)?));
     };
     // A refusal tells the event that won, which may be one of this very transaction.
     turn.flush()?;
-    let others = match board::decide(turn.conn, step, record.payload.len())? {
+    let others = match board::decide(turn.conn, step, record.payload().len())? {
         Ok(others) => others,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let agents = others
-        .filter(|other| !record.agents.split(' ').any(|name| name == other))
-        .map(|other| format!("{} {other}", record.agents).into());
+        .filter(|other| !record.agents().split(' ').any(|name| name == other))
+        .map(|other| format!("{} {other}", record.agents()).into());
     let seq = turn.insert(record, agents)?;
-    board::fold(turn.conn, step, seq, record.payload.len())?;
+    board::fold(turn.conn, step, seq, record.payload().len())?;
     board::count_id(turn.conn, step)?;
     Ok(Ok(seq))
 }
@@ -231,7 +232,7 @@ pub(super) fn answer_known(
 
 /// The hash of an event's content: kind and payload, as they are stored.
 pub(crate) fn hash(record: &Record) -> [u8; 32] {
-    Sha256::new_with_prefix(&*record.kind).chain_update([0]).chain_update(&*record.payload).finalize().into()
+    Sha256::new_with_prefix(record.kind()).chain_update([0]).chain_update(record.payload()).finalize().into()
 }
 
 fn hash_all(drafts: &[Draft]) -> [u8; 32] {

@@ -188,9 +188,9 @@ impl Log {
     fn check_kinds(&self, command: &Command) -> Result<(), Refusal> {
         let records = command.drafts().iter().filter_map(|draft| draft.record.as_ref().ok());
         for record in records {
-            let is_ours = FIXED_KINDS.contains(&record.kind.as_ref());
-            if !is_ours && !record.kind.contains('.') && !self.inner.kinds.contains(&record.kind) {
-                return Err(Refusal::UnknownKind(record.kind.clone()));
+            let is_ours = FIXED_KINDS.contains(&record.kind());
+            if !is_ours && !record.kind().contains('.') && !self.inner.kinds.contains(record.kind()) {
+                return Err(Refusal::UnknownKind(record.kind().into()));
             }
         }
         Ok(())

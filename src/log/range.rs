@@ -12,9 +12,10 @@ use crate::limits::{CHUNK_BYTES, PAGE_BYTES_MAX, PAGE_PART_BYTES, SCAN_TIME_MAX}
 use crate::log::Shared;
 use crate::log::walk::Walk;
 use crate::query::{Order, Range};
-use crate::row::{Builder, Row, Segment, Style};
+use crate::row::{Builder, ROW_BYTES, Row, Segment, Style};
 use crate::seq::{LogId, Seq};
 use crate::store::gather::Left;
+use crate::store::meta::Standing;
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
 use crate::store::{meta, reading};
@@ -63,8 +64,8 @@ struct Plan {
 }
 
 fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
-    at_one_moment(conn, |conn| {
-        let (head, floor) = (rows::head(conn)?, meta::floor(conn)?);
+    let look = |conn: &Connection| {
+        let Standing { head, floor, .. } = meta::standing(conn)?;
         let mut after = range.after.unwrap_or(0).max(0);
         let mut before = range.before.unwrap_or(i64::MAX).clamp(0, head.get() + 1);
         let stretch = |after, before| Stretch { after: Seq::clamped(after), before };
@@ -74,8 +75,14 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
         if let Some(until) = range.until_ms {
             before = before.min(rows::at_or_after(conn, stretch(after, before), until)?);
         }
-        Ok(Plan { head, floor, stretch: stretch(after, before) })
-    })
+        Ok(Plan { head, floor: Seq::clamped(floor), stretch: stretch(after, before) })
+    };
+    // A statement alone is of one moment by itself.
+    if range.since_ms.is_none() && range.until_ms.is_none() {
+        look(conn).map_err(|error| reading(&error))
+    } else {
+        at_one_moment(conn, look)
+    }
 }
 
 /// What a slice of time gave.
@@ -156,7 +163,9 @@ impl Pager {
         if self.state.is_none() {
             let plan = plan(conn, &self.range)?;
             let order = if turned { Order::Desc } else { self.range.order };
-            let builder = Builder::new(Style::Array);
+            // Room for a part from the start: a text that grows is copied each time.
+            let room = bytes.min(PAGE_PART_BYTES) + ROW_BYTES;
+            let builder = Builder::with_capacity(Style::Array, room.min(self.range.limit * ROW_BYTES));
             self.state = Some(Making {
                 plan,
                 walk: Walk::page(&self.shared, &self.range, plan.stretch, order),
@@ -281,7 +290,7 @@ impl Lines {
             let stretch = plan(conn, &self.range)?.stretch;
             Walk::whole(&self.shared, &self.range, stretch, self.range.order)
         };
-        let builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + (4 << 10)).bare();
+        let builder = Builder::with_capacity(Style::Lines, CHUNK_BYTES + ROW_BYTES).bare();
         let most = (self.rest.unwrap_or(usize::MAX), CHUNK_BYTES);
         let (builder, left) = walk.fill(conn, &self.range, builder, most)?;
         self.rest = self.rest.map(|rest| rest.saturating_sub(builder.len()));

@@ -6,11 +6,11 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::board;
-use crate::draft::Record;
 use crate::error::Refusal;
 use crate::event::{Event, Message, REDACTED, is_name, redacted};
 use crate::log::authority::Appended;
 use crate::log::local::answer_known;
+use crate::record::Record;
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::keys::{self, Known};
@@ -112,7 +112,7 @@ fn tell(turn: &Turn<'_>, asked: &Redaction) -> Result<Seq, Failure> {
     let by = asked.by.as_deref();
     let payload = serde_json::to_string(&Told { redacted_seq: asked.seq, by })
         .map_err(|error| Failure::Stop(format!("numbers and names cannot be written: {error}")))?;
-    let agents = by.filter(|by| is_name(by)).unwrap_or_default().into();
-    let record = Record { kind: REDACTED.into(), agents, payload: payload.into(), event: None };
+    let names: &[&str] = &by.filter(|by| is_name(by)).into_iter().collect::<Vec<_>>();
+    let record = Record::new(REDACTED, names, &payload);
     turn.insert(&Arc::new(record), None)
 }

@@ -12,7 +12,7 @@ use crate::sync::lock;
 pub(super) fn show(shared: &Arc<Shared>) -> Show {
     let shared = Arc::clone(shared);
     Box::new(move |inserted| {
-        if inserted.iter().any(|row| &*row.record.kind == REDACTED) {
+        if inserted.iter().any(|row| row.record.kind() == REDACTED) {
             // What is to be gone may be in memory: everybody reads the store.
             shared.recent.clear();
             *lock(&shared.board) = None;
@@ -24,15 +24,15 @@ pub(super) fn show(shared: &Arc<Shared>) -> Show {
             shared.recent.clear();
             return;
         }
-        let bytes = inserted.iter().map(|row| row.record.payload.len() + 160).sum();
+        let bytes = inserted.iter().map(|row| row.record.payload().len() + 160).sum();
         let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), bytes);
         for row in inserted {
             builder.push(RowRef {
                 seq: row.seq,
                 recorded_at_ms: row.recorded_at_ms,
-                kind: &row.record.kind,
+                kind: row.record.kind(),
                 agents: row.agents(),
-                payload: row.record.payload.as_bytes(),
+                payload: row.record.payload().as_bytes(),
             });
         }
         shared.recent.push(builder.finish());

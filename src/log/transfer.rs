@@ -354,10 +354,10 @@ impl Intake<'_> {
     fn take(&self, imported: &Imported) -> Result<(), Error> {
         let failed = |error: rusqlite::Error| reading(&error);
         let record = &imported.record;
-        let step = record.event.as_ref().and_then(board::step);
-        let mut agents = record.agents.to_string();
+        let step = record.event.as_deref().and_then(board::step);
+        let mut agents = record.agents().to_string();
         if let Some(step) = step {
-            match board::decide(self.conn, step, record.payload.len()).map_err(failed)? {
+            match board::decide(self.conn, step, record.payload().len()).map_err(failed)? {
                 Ok(Some(other)) if !agents.split(' ').any(|name| name == other) => {
                     agents = format!("{agents} {other}");
                 }
@@ -369,13 +369,13 @@ impl Intake<'_> {
         let row = NewRow {
             seq: imported.seq,
             recorded_at_ms: imported.recorded_at_ms,
-            kind: &record.kind,
+            kind: record.kind(),
             agents: &agents,
-            payload: &record.payload,
+            payload: record.payload(),
         };
         rows::insert(self.conn, std::iter::once(row)).map_err(failed)?;
         if let Some(step) = step {
-            board::fold(self.conn, step, imported.seq, record.payload.len()).map_err(failed)?;
+            board::fold(self.conn, step, imported.seq, record.payload().len()).map_err(failed)?;
             board::count_id(self.conn, step).map_err(failed)?;
         }
         if let Some(key) = &imported.key {

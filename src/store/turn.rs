@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use crate::draft::Record;
 use crate::error::Error;
+use crate::record::Record;
 use crate::seq::Seq;
 use crate::store::fault::Failure;
 use crate::store::rows::{self, INSERT_ROWS_MAX, NewRow};
@@ -50,16 +50,16 @@ pub(crate) struct Inserted {
 impl Inserted {
     /// The names that the event concerns.
     pub(crate) fn agents(&self) -> &str {
-        self.agents.as_deref().unwrap_or(&self.record.agents)
+        self.agents.as_deref().unwrap_or(self.record.agents())
     }
 
     fn as_row(&self) -> NewRow<'_> {
         NewRow {
             seq: self.seq,
             recorded_at_ms: self.recorded_at_ms,
-            kind: &self.record.kind,
+            kind: self.record.kind(),
             agents: self.agents(),
-            payload: &self.record.payload,
+            payload: self.record.payload(),
         }
     }
 }
