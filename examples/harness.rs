@@ -55,7 +55,7 @@ impl Harness {
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND && method == Method::DELETE => {
                     return Ok(Value::Null);
                 }
-                Ok(answer) if matches!(answer.status().as_u16(), 429 | 502 | 503 | 504 | 507) => {}
+                Ok(answer) if matches!(answer.status().as_u16(), 429 | 500 | 502 | 503 | 504 | 507) => {}
                 Ok(answer) => return Err(answer.text().await?.into()),
                 Err(error) if error.is_builder() => return Err(error.into()),
                 Err(_) => {}
@@ -80,6 +80,9 @@ impl Harness {
 
     /// Takes the next messages; says how many there were.
     async fn turn(&self) -> Done<usize> {
+        // What was taken and not finished: by an earlier run, or an answer got lost.
+        let requeue = format!("/api/agents/{}/requeue", self.me);
+        self.call(Method::POST, &requeue, Value::Null, None).await?;
         let path = format!("/api/agents/{}/recv?wait=30&lease_seconds=86400", self.me);
         let taken = self.call(Method::POST, &path, Value::Null, None).await?;
         let messages = taken.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -170,9 +173,6 @@ async fn main() -> Done<()> {
         return show().await;
     };
     let harness = Harness { http: Client::new(), url, token, me };
-    let requeue = format!("/api/agents/{}/requeue", harness.me);
-    // What an earlier run had taken and not finished.
-    harness.call(Method::POST, &requeue, Value::Null, None).await?;
     loop {
         harness.turn().await?;
     }

@@ -95,7 +95,7 @@ impl Refusal {
 
 /// Why the machine failed.
 ///
-/// `QueueFull`, `Busy`, `DiskFull`, `WalHeld` and `Expired` mean that nothing was stored. For an
+/// `QueueFull`, `Busy`, `DiskFull`, `WalHeld`, `Expired` and `Closed` mean that nothing was stored. For an
 /// append, `Poisoned` and `Storage` leave the outcome unknown: repeat it with its idempotency
 /// key after a restart, and it is stored exactly once.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

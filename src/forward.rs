@@ -123,7 +123,7 @@ impl Mirror {
                     Woken::Closed => {
                         // What was sent before the end may still be in the queue, which is in order.
                         let behind = self.store.write(Task::new(|_| Ok(Ok(()))));
-                        if futures_executor::block_on(behind).is_err() {
+                        if pollster::block_on(behind).is_err() {
                             return;
                         }
                         self.has_caught_up = true;
@@ -162,7 +162,7 @@ impl Mirror {
             // Their messages are gone, which nothing of ours does.
             tracing::warn!(journal_id = last, "rows of the journal name no message");
             let task = Task::new(move |turn| Ok(Ok(journal::set_cursor(turn.conn, last)?)));
-            futures_executor::block_on(self.store.write(task))?;
+            pollster::block_on(self.store.write(task))?;
             return Ok(true);
         }
         let drafts = entries.into_iter().map(draft).collect();

@@ -87,7 +87,7 @@ impl Keeper {
 fn clear_orphans(log: &Log, store: &Store, owner: &Arc<str>) -> Result<(), Error> {
     let steady_ms = store.steady.now_ms();
     let tidied = store.write(Task::new(move |turn| Ok(Ok(lease::tidy(turn.conn, steady_ms)?))));
-    futures_executor::block_on(tidied)?;
+    pollster::block_on(tidied)?;
     let orphans = store.readers.with(|conn| lease::orphans(conn, owner).map_err(|error| reading(&error)))?;
     let cleared: Vec<_> = orphans
         .into_iter()

@@ -36,7 +36,7 @@
 //!
 //! Appending never blocks: the receipt is awaited, or waited for. Reading (`range`, `snapshot`, `get`)
 //! blocks for as long as `SQLite` takes; in async code call it from a thread for blocking work.
-//! Following waits without blocking.
+//! Following waits without blocking. Once the log is closed every call ends with [`Error::Closed`].
 //!
 //! # Features
 //!

@@ -198,6 +198,8 @@ pub const INDEX_PAUSE: Duration = Duration::from_millis(250);
 pub const INDEX_SWEEP: Duration = Duration::from_hours(1);
 /// Agents that a list of all of them names, those seen last first.
 pub const AGENTS_LISTED_MAX: usize = 10_000;
+/// Buckets of one activity histogram when nothing is asked.
+pub const ACTIVITY_BUCKETS: usize = 60;
 /// Buckets of one activity histogram.
 pub const ACTIVITY_BUCKETS_MAX: usize = 1_000;
 /// Text kept encoded in memory for live readers.
@@ -270,6 +272,10 @@ pub const USER_TIMEOUT: Duration = Duration::from_secs(45);
 pub const CONNECTION_BUFFER_BYTES: usize = 64 << 10;
 /// How long a stopping server waits for open requests.
 pub const DRAIN: Duration = Duration::from_secs(4);
+/// Text of a commit that its streams are sent out of one piece of memory. Of a larger one each is given a copy of what
+/// is for it, a little at a time: a client that takes its time keeps a piece as long, and the tokens' 256 streams may
+/// not keep more in all than their answers may.
+pub const SHARED_BYTES_MAX: usize = 256 << 10;
 /// Frames of one stream that are copied into one piece: below it a copy costs less than one more piece of a write.
 pub const JOINED_BYTES: usize = 16 << 10;
 /// Streams that are woken at once: what else the server has to do comes in between. Fewer at once made the slowest

@@ -189,6 +189,19 @@ impl Segment {
         self.metas.partition_point(|meta| meta.seq <= cursor)
     }
 
+    /// The seq of a row.
+    pub(crate) fn seq(&self, index: usize) -> Option<Seq> {
+        self.metas.get(index).map(|meta| meta.seq)
+    }
+
+    /// Where the rows from an index on end that are at most so many bytes together, or one row.
+    pub(crate) fn within(&self, from: usize, bytes: usize) -> usize {
+        let begin =
+            from.checked_sub(1).and_then(|index| self.metas.get(index)).map_or(0, |meta| meta.end as usize);
+        let upto = self.metas.partition_point(|meta| meta.end as usize <= begin + bytes);
+        upto.max(from + 1).min(self.metas.len())
+    }
+
     pub(crate) fn row(self: &Arc<Self>, index: usize) -> Option<Row> {
         (index < self.metas.len()).then(|| Row { segment: Arc::clone(self), index })
     }

@@ -130,7 +130,9 @@ fn both_doors_prune_the_same() {
             .collect();
         assert_eq!(seqs, [2, 4, 6, 7, 8, 9, 10]);
         assert_eq!(place.json(&["prune", "--before", "2001-01-01T00:00:00Z", "--json"])["pruned"], 0);
-        assert_eq!(place.json(&["prune", "--before", "30d", "--kind", "*", "--json"])["pruned"], 0);
+        for age in ["30d", "5m"] {
+            assert_eq!(place.json(&["prune", "--before", age, "--kind", "*", "--json"])["pruned"], 0);
+        }
         let all = place.json(&["prune", "--before", "2100-01-01T00:00:00Z", "--kind", "*", "--json"]);
         assert_eq!(all, json!({"floor": 10, "pruned": 5}));
         drop(server);
@@ -140,7 +142,7 @@ fn both_doors_prune_the_same() {
 #[test]
 fn what_cannot_be_meant_is_usage() {
     let place = Place::new();
-    for before in ["", "yesterday", "-1", "99999999999999999", "5m", "1,2", "2GiB"] {
+    for before in ["", "yesterday", "-1", "99999999999999999", "m", "1,2", "2GiB", "9999999999999999999w"] {
         let told = place.run(&["prune", "--before", before]).assert().code(2);
         told.stdout("").stderr(contains("--before"));
     }
@@ -174,7 +176,7 @@ fn both_doors_redact_the_same() {
         place.redact(&["9", "--json"]).stdout("{\"seq\":15}\n");
         assert!(!place.has(SECRET));
         assert!(!place.has("unter2"));
-        let who = if is_served { json!("operator") } else { json!(null) };
+        let who = json!("operator");
         let told = place.run(&["history", "--json", "--kind", "hivelog.redacted", "--limit", "1"]).assert();
         let line: Value = serde_json::from_slice(&told.get_output().stdout).expect("JSON");
         assert_eq!((&line["redacted_seq"], &line["by"]), (&json!(9), &who));

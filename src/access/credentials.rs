@@ -88,7 +88,7 @@ impl Credentials {
     /// [`Refusal::Invalid`] for a name that is none or ours, no roles, or an end that is past;
     /// [`Refusal::Closed`] where a token has that name; what a write can fail with.
     pub async fn add(&self, name: &str, roles: &[Role], expires_at: Option<i64>) -> Result<String, Error> {
-        check_name(name)?;
+        check_name("name", name)?;
         if roles.is_empty() {
             return Err(Refusal::invalid("roles", "is empty: a token needs a role").into());
         }
@@ -395,12 +395,13 @@ impl Inner {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+/// Refuses what is no name of an agent: a name, and none of hivelog's own.
+pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     if !is_name(name) {
-        return Err(Refusal::invalid("name", "is not a name: expected [a-z0-9][a-z0-9._-]{0,63}"));
+        return Err(Refusal::invalid(field, "is not a name: expected [a-z0-9][a-z0-9._-]{0,63}"));
     }
     if name == OPERATOR || name == TTL_WATCHDOG {
-        return Err(Refusal::invalid("name", format!("{name} is a name of hivelog's own")));
+        return Err(Refusal::invalid(field, format!("{name} is a name of hivelog's own")));
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl Set {
             return Ok(());
         }
         let most = TRANSIENT_LEASE_MS_MAX / 1_000;
-        Err(Refusal::invalid("lease_seconds", format!("is not between 1 and {most}")))
+        Err(Refusal::invalid("lease_seconds", format!("is not above 0 and at most {most}")))
     }
 
     pub(super) fn plan(

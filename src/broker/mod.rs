@@ -249,7 +249,7 @@ impl Broker {
         let until = Instant::now().checked_add(wait);
         let mut bell = self.listen(&asked.recipient);
         loop {
-            let deliveries = futures_executor::block_on(self.recv(asked, None))?;
+            let deliveries = pollster::block_on(self.recv(asked, None))?;
             if !deliveries.is_empty() || !bell.heard_by(until)? {
                 return Ok(deliveries);
             }

@@ -354,7 +354,7 @@ impl Broker {
         let task = Task::new(move |turn| Ok(Ok(expire(turn.conn, now)?)));
         let task =
             task.after(move |ids: &Vec<i64>| ids.iter().for_each(|id| shared.outcomes.ring(&id.to_string())));
-        futures_executor::block_on(self.store.write(task)).map(|ids| ids.len())
+        pollster::block_on(self.store.write(task)).map(|ids| ids.len())
     }
 
     /// Waits until a question is closed. Needs no runtime; cancel-safe.

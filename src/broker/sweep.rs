@@ -57,7 +57,7 @@ impl Broker {
                 }
                 Ok(Ok(()))
             });
-            futures_executor::block_on(self.store.write(task))?;
+            pollster::block_on(self.store.write(task))?;
         }
         *lock(&self.shared.swept) = to;
         Ok(goes_on)

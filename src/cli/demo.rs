@@ -77,7 +77,7 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
         Some(ended) => ended,
         None => running.wait(&mut signals).await,
     };
-    running.end().await;
+    running.end(ended.is_err()).await;
     ended
 }
 

@@ -11,9 +11,10 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output};
 use crate::cli::place::{Place, Writer};
 use crate::clock::{Clock as _, SystemClock};
+use crate::event::OPERATOR;
 use crate::limits::INTEGER_MAX;
 use crate::log::prune::Prune;
-use crate::log::retention::Keep;
+use crate::log::retention::parse_age;
 use crate::query::parse_time;
 use crate::redact::Redact;
 use crate::seq::Seq;
@@ -77,7 +78,8 @@ impl PruneArgs {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let seq = text.parse().ok().filter(|seq| *seq <= INTEGER_MAX);
             before_seq = Some(seq.ok_or_else(|| Failure::usage("--before: is above the last possible seq"))?);
-        } else if let Ok(Keep { age_ms: Some(age_ms), events: None, bytes: None }) = text.parse() {
+        } else if let Some(age) = parse_age(text) {
+            let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             before_ms = Some(SystemClock.now_ms().saturating_sub(age_ms).max(0));
         } else {
             let time = parse_time("--before", text);
@@ -132,7 +134,7 @@ pub(crate) fn redact(args: &RedactArgs) -> Result<(), Failure> {
     let told = match args.place.writer()? {
         Writer::File(log) => {
             let seq = Seq::new(args.seq).unwrap_or_default();
-            log.redact(&Redact { seq, by: None, both: args.both })?.get()
+            log.redact(&Redact { seq, by: Some(OPERATOR.into()), both: args.both })?.get()
         }
         Writer::Server(client) => {
             #[derive(Deserialize)]

@@ -26,7 +26,7 @@ pub(crate) struct HistoryArgs {
     /// Only events before this seq
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..))]
     before: Option<i64>,
-    /// Print this many events at most; without --after and --since the newest ones
+    /// Print this many events at most, 10,000 in all; without --after and --since the newest ones
     #[arg(long, value_name = "N", default_value_t = PAGE_EVENTS)]
     limit: usize,
     /// Oldest first (asc) or newest first (desc)

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -29,6 +30,9 @@ const SIGXFSZ: i32 = 25;
 
 /// Which logs are written where nothing is said.
 const LOG: &str = "info,rusqlite_migration=warn";
+
+/// How long a server whose log failed goes on telling those who asked.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Characters below which a credential of the environment is called short: 20 random ones are 96 bits or more.
 const SHORT_TOKEN: usize = 20;
@@ -282,9 +286,14 @@ impl Running {
         }
     }
 
-    /// Answers what is under way, then closes the log.
-    pub(crate) async fn end(mut self) {
+    /// Answers what is under way, then closes the log. After a failure nobody is waited for: whoever starts it
+    /// anew waits for its end.
+    pub(crate) async fn end(mut self, has_failed: bool) {
         self.stop.cancel();
+        if has_failed {
+            let _in_time = tokio::time::timeout(LAST_WORDS, &mut self.task).await;
+            self.task.abort();
+        }
         if !self.task.is_finished() {
             // How the task ended no longer matters.
             let _ended = (&mut self.task).await;
@@ -429,6 +438,6 @@ async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure>
     drop(log);
     notify::stopping(ended.as_ref().err().map(Failure::text));
     tracing::info!("stopping");
-    running.end().await;
+    running.end(ended.is_err()).await;
     ended
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use listenfd::ListenFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::access::credentials::check_name;
 use crate::cli::failure::Failure;
 use crate::http::Listener;
 use crate::limits::BACKLOG_CONNECTIONS;
@@ -36,7 +37,10 @@ impl FromStr for SocketSpec {
         let mut spec = Self { path: path.into(), agent: None, mode: MODE };
         for part in parts {
             match part.split_once('=') {
-                Some(("agent", name)) if spec.agent.is_none() => spec.agent = Some(name.into()),
+                Some(("agent", name)) if spec.agent.is_none() => {
+                    check_name("agent", name).map_err(|refusal| refusal.to_string())?;
+                    spec.agent = Some(name.into());
+                }
                 Some(("mode", digits)) => {
                     spec.mode = u32::from_str_radix(digits, 8)
                         .ok()
@@ -186,9 +190,18 @@ mod tests {
         assert_eq!("/run/a.sock".parse(), spec("/run/a.sock", None, 0o600));
         assert_eq!("a,agent=alice".parse(), spec("a", Some("alice"), 0o600));
         assert_eq!("a,mode=0660,agent=x".parse(), spec("a", Some("x"), 0o660));
-        for bad in
-            ["", ",agent=a", "a,agent", "a,b", "a,agent=x,agent=y", "a,mode=9", "a,mode=1777", "a,mode="]
-        {
+        for bad in [
+            "",
+            ",agent=a",
+            "a,agent",
+            "a,b",
+            "a,agent=x,agent=y",
+            "a,mode=9",
+            "a,mode=1777",
+            "a,mode=",
+            "a,agent=operator",
+            "a,agent=A",
+        ] {
             assert!(bad.parse::<SocketSpec>().is_err(), "{bad}");
         }
     }

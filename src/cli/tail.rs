@@ -25,7 +25,7 @@ pub(crate) struct TailArgs {
     /// Follow the log: print what is appended from now on
     #[arg(short, long)]
     follow: bool,
-    /// Begin with this many of the newest events
+    /// Begin with this many of the newest events, 10,000 at most
     #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 10, conflicts_with = "after")]
     lines: usize,
     /// Begin after this position: a seq, or the id of a frame

@@ -116,7 +116,7 @@ fn made(args: &AddArgs, expires_at: Option<i64>) -> Result<String, Failure> {
     match args.place.writer()? {
         Writer::File(log) => {
             let credentials = credentials(&log)?;
-            Ok(futures_executor::block_on(credentials.add(&args.name, &args.roles, expires_at))?)
+            Ok(pollster::block_on(credentials.add(&args.name, &args.roles, expires_at))?)
         }
         Writer::Server(client) => {
             let roles: Vec<&str> = args.roles.iter().map(|role| role.as_str()).collect();
@@ -166,7 +166,7 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
 
 fn revoke(args: &RevokeArgs) -> Result<(), Failure> {
     match args.place.writer()? {
-        Writer::File(log) => futures_executor::block_on(credentials(&log)?.revoke(&args.name))?,
+        Writer::File(log) => pollster::block_on(credentials(&log)?.revoke(&args.name))?,
         Writer::Server(client) => {
             if !crate::event::is_name(&args.name) {
                 return Err(Failure::not_found(format!("a token named {} is not known here", args.name)));

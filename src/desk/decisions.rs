@@ -94,6 +94,9 @@ impl QuestionRow {
 
 impl Desk {
     /// Requests an approval; the receipt tells its id. Does not block.
+    ///
+    /// The receipt ends with [`Refusal::TooManyOpen`] where the agent, or the board, has as much open as there may
+    /// be, and with [`Refusal::Invalid`] for a name or a word that is none.
     pub fn request(&self, request: Request) -> Receipt<Opened> {
         self.submit(Intent::Request(request), Opened::of)
     }
@@ -138,7 +141,8 @@ impl Desk {
         self.rows(|conn, out| approval::view(conn, &which, out))
     }
 
-    /// Asks the operator; the receipt tells the question's id. Does not block.
+    /// Asks the operator; the receipt tells the question's id. Does not block. Refused as [`Desk::request`], and
+    /// where there is no question or more options than 64.
     pub fn ask(&self, ask: Ask) -> Receipt<Opened> {
         self.submit(Intent::Ask(ask), Opened::of)
     }
@@ -146,8 +150,9 @@ impl Desk {
     /// Answers a question for the operator. Does not block. Until its end is on the log an answer wins, even
     /// past the deadline.
     ///
-    /// The receipt ends with [`Refusal::Conflict`], which holds the event that won, where it is closed,
-    /// and with [`Refusal::Forbidden`] where the asker answers.
+    /// The receipt ends with [`Refusal::Conflict`], which holds the event that won, where it is closed, with
+    /// [`Refusal::Forbidden`] where the asker answers, with [`Refusal::Unknown`] where there is none of this id, and
+    /// with [`Refusal::Invalid`] where what is selected is no option of it or nothing is answered.
     pub fn answer(&self, answer: Answer) -> Receipt<Seq> {
         self.submit(Intent::Answer(answer), |appended| seq(appended).unwrap_or_default())
     }

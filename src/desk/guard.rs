@@ -16,6 +16,9 @@ impl Desk {
     ///
     /// It is cleared by [`Desk::clear`], or when nobody renews it within `lease` (reason `lease_expired`), or
     /// at the next opening of the file where this process is gone by then (reason `restart`).
+    ///
+    /// The receipt ends with [`Refusal::Invalid`](crate::Refusal::Invalid) for a lease that is not between a
+    /// millisecond and a day, and with [`Refusal::TooManyOpen`](crate::Refusal::TooManyOpen).
     pub fn set(&self, name: &str, transient_kind: TransientKind, lease: Duration) -> Receipt<Option<Seq>> {
         match self.set_intent(name, transient_kind, lease, true) {
             Ok(intent) => self.submit(intent, seq),

@@ -8,7 +8,7 @@ use crate::log::Log;
 use crate::log::follower::Followed;
 use crate::query::Filter;
 use crate::store::readers::{Lane, at_one_moment};
-use crate::store::rows;
+use crate::store::{meta, rows};
 
 /// Waits until `look` says that the item is decided, or that an event of this kind with its id follows.
 ///
@@ -28,15 +28,17 @@ pub(crate) async fn decided(
     loop {
         let look = look.clone();
         let readers = log.readers();
-        let (found, head) = readers
-            .run(Lane::Point, move |conn| at_one_moment(conn, |conn| Ok((look(conn)?, rows::head(conn)?))))
+        let (found, head, floor) = readers
+            .run(Lane::Point, move |conn| {
+                at_one_moment(conn, |conn| Ok((look(conn)?, rows::head(conn)?, meta::floor(conn)?)))
+            })
             .await?;
         match found {
             None => return Err(Refusal::Unknown(format!("{} {id}", noun(kind)).into()).into()),
             Some(true) => return Ok(()),
             Some(false) => {}
         }
-        let mut live = log.follow(head, filter.clone())?;
+        let mut live = log.follow_at(head.into(), (head, floor), filter.clone());
         loop {
             match live.next().await {
                 Some(Ok(Followed::Event(row))) if row.decode::<HasId>().is_ok_and(|it| it.id == id) => break,

@@ -123,7 +123,7 @@ fn carry_out(log: &Log, prune: &Prune, key: Option<Key>) -> Result<Told, Error> 
     let Pruned { floor, pruned } = log.prune(prune)?;
     let told = Told { floor, pruned };
     let kept = log.store()?.write(Task::new(move |turn| once(turn, key.as_ref(), || Ok(Ok(told)))));
-    let Once { answer, .. } = futures_executor::block_on(kept)?;
+    let Once { answer, .. } = pollster::block_on(kept)?;
     Ok(answer)
 }
 

@@ -9,6 +9,7 @@ use crate::http::caller::{Caller, READERS};
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
 use crate::search::Agents;
+use crate::store::readers::Lane;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(agents))
@@ -30,6 +31,6 @@ async fn agents(
 ) -> Result<axum::Json<Agents>, Problem> {
     caller.needs(READERS)?;
     let search = door.search.clone()?;
-    let agents = blocking::unblock(move || search.agents()).await?;
+    let agents = door.log.shared().readers.work(Lane::Point, move || search.agents()).await?;
     Ok(axum::Json(agents))
 }

@@ -50,7 +50,7 @@ struct Many {
 /// 1 MiB. An event of a batch may carry a `key` of its own instead of the header.
 #[utoipa::path(
     post, path = "/api/events", tag = "events",
-    params(("Idempotency-Key" = Option<String>, Header, description = "repeated with the same key and content, the events are stored once")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "repeated with the same key and content within 90 days, the events are stored once; 1 to 256 visible ASCII characters, each credential's own")),
     request_body(content((Object = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 201, description = "stored; an array and lines are answered with `Many`", body = One),

@@ -68,6 +68,15 @@ pub(super) fn registry(log: &Log) -> (Registry, Gauges) {
     ] {
         registry.register(name, help, gauge.clone());
     }
+    // Whoever misses the end of a server sees that there is another one.
+    let started = Number::default();
+    started.set(log.shared().clock.now_ms() / 1_000);
+    registry.register_with_unit(
+        "start_time",
+        "When the server began, in unix seconds",
+        Unit::Seconds,
+        started,
+    );
     registry.register("open_items", "What is open on the board, by kind", gauges.open.clone());
     registry.register_with_unit(
         "oldest_open_item_age",

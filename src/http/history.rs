@@ -22,7 +22,7 @@ use crate::http::caller::{Caller, READERS, unauthorized};
 use crate::http::params::{NoParams, Params, number};
 use crate::http::problem::Problem;
 use crate::http::{Door, Shared, json, lines, pasted};
-use crate::limits::{PAGE_BYTES_MAX, PAGE_EVENTS, PAGE_PARTS_MAX, SCAN_SLICE};
+use crate::limits::{ACTIVITY_BUCKETS, PAGE_BYTES_MAX, PAGE_EVENTS, PAGE_PARTS_MAX, SCAN_SLICE};
 use crate::log::activity::{self, Activity, Bucket};
 use crate::log::range::{Made, Page, Pager, Part};
 use crate::query::{Filter, Range, check_limit, parse_time, parse_wait};
@@ -151,7 +151,9 @@ async fn page(door: &Shared, mut range: Range, wait: Duration, caller: &Caller) 
             }
         };
         let may_grow = range.before.is_none_or(|before| before > page.seq.get() + 1);
-        if !page.is_empty() || wait.is_zero() || !may_grow || Instant::now() >= deadline {
+        // Where the time was over before the end, what is asked for may stand in what rests.
+        let is_over = !page.is_whole || wait.is_zero() || !may_grow || Instant::now() >= deadline;
+        if is_over || !page.is_empty() {
             return Ok(page_response(&page));
         }
         // What was looked at stays looked at: the next look begins where this one ended.
@@ -230,22 +232,24 @@ fn make_some(conn: &Connection, mut pager: Pager, to: &Sender<Told>) -> Result<O
 }
 
 /// What comes before the events of a page.
-fn head_of(log_id: LogId, seq: Seq, floor: Seq) -> Bytes {
+fn head_of(log_id: LogId, seq: Seq) -> Bytes {
     let mut head = Vec::with_capacity(128);
     head.extend_from_slice(b"{\"log_id\":");
     wire::string(&mut head, log_id.as_str());
-    for (name, value) in [(",\"seq\":", seq), (",\"floor\":", floor)] {
-        head.extend_from_slice(name.as_bytes());
-        wire::integer(&mut head, value.get());
-    }
+    head.extend_from_slice(b",\"seq\":");
+    wire::integer(&mut head, seq.get());
     head.extend_from_slice(b",\"events\":[");
     head.into()
 }
 
-/// What comes after them: where a page ends is known once it is read.
+/// What comes after them: where a page ends, and above what it has no hole, is known once it is read.
 fn end_of(page: &Page) -> Bytes {
-    let mut end = Vec::with_capacity(64);
-    for (name, value) in [("],\"next_after\":", page.next_after), (",\"next_before\":", page.next_before)] {
+    let mut end = Vec::with_capacity(96);
+    for (name, value) in [
+        ("],\"floor\":", page.floor.get()),
+        (",\"next_after\":", page.next_after),
+        (",\"next_before\":", page.next_before),
+    ] {
         end.extend_from_slice(name.as_bytes());
         wire::integer(&mut end, value);
     }
@@ -254,7 +258,7 @@ fn end_of(page: &Page) -> Bytes {
 }
 
 fn page_response(page: &Page) -> Response {
-    pasted([head_of(page.log_id, page.seq, page.floor), page.rows.bytes().clone(), end_of(page)])
+    pasted([head_of(page.log_id, page.seq), page.rows.bytes().clone(), end_of(page)])
 }
 
 /// What is still to be sent of a page.
@@ -265,7 +269,7 @@ enum Rest {
 }
 
 fn parts_response(door: &Door, first: Part, rest: Receiver<Told>, caller: &Caller) -> Response {
-    let begun = [head_of(door.log.id(), first.seq, first.floor), first.bytes];
+    let begun = [head_of(door.log.id(), first.seq), first.bytes];
     let gone = Box::pin(caller.gone());
     let rest = stream::unfold((Rest::Parts(rest), gone), |(rest, mut gone)| async {
         let (piece, rest) = match rest {
@@ -329,11 +333,12 @@ struct AskedActivity {
 }
 
 fn asked_activity(mut params: Params) -> Result<Activity, Refusal> {
-    let buckets = params.read("buckets", |text| number("buckets", text))?.unwrap_or(60);
+    let buckets = params.read("buckets", |text| number("buckets", text))?;
+    let buckets = buckets.map(|buckets| usize::try_from(buckets).unwrap_or(usize::MAX));
     let asked = Activity {
         since_ms: params.read("since", |text| parse_time("since", text))?,
         until_ms: params.read("until", |text| parse_time("until", text))?,
-        buckets: usize::try_from(buckets).unwrap_or(usize::MAX),
+        buckets: buckets.unwrap_or(ACTIVITY_BUCKETS),
     };
     params.end()?;
     Ok(asked)

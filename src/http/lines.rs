@@ -19,7 +19,8 @@ use crate::log::range::Lines;
 use crate::query::Range;
 use crate::store::readers::Lane;
 
-type Chunk = Result<Bytes, Error>;
+/// Some lines; nothing is the end of the range.
+type Chunk = Result<Option<Bytes>, Error>;
 
 /// What is read ahead of a client, and the chunk that is being sent: each ends with the event that fills it.
 const AHEAD_BYTES: usize = (CHUNKS_AHEAD + 1) * (CHUNK_BYTES + PAYLOAD_BYTES_MAX);
@@ -38,18 +39,20 @@ pub(super) fn response(
     let lines = Lines::new(door.log.shared(), range, limit);
     tokio::spawn(read_ahead(door, lines, sender));
     let gone = Box::pin(caller.gone());
-    let body = stream::unfold((chunks, gone), |(mut chunks, mut gone): (Receiver<Chunk>, _)| async {
+    let body = stream::unfold(Some((chunks, gone)), |ends: Option<(Receiver<Chunk>, _)>| async {
+        let (mut chunks, mut gone) = ends?;
         let chunk = tokio::select! {
-            // First: what is read ahead is not given to who may not read any more. An error, since an end in
-            // good order would say that the range is whole.
+            // First: what is read ahead is not given to who may not read any more.
             biased;
-            () = &mut gone => Some(Err(Error::Closed)),
+            () = &mut gone => None,
             chunk = chunks.recv() => chunk,
         };
-        if matches!(chunk, Some(Err(_))) {
-            chunks.close();
+        // An error where nobody told the end: an end in good order would say that the range is whole.
+        match chunk.unwrap_or(Err(Error::Closed)) {
+            Ok(Some(lines)) => Some((Ok(lines), Some((chunks, gone)))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
         }
-        chunk.map(|chunk| (chunk, (chunks, gone)))
     });
     let mut response = Body::from_stream(body).into_response();
     super::set(response.headers_mut(), header::CONTENT_TYPE, "application/x-ndjson");
@@ -89,7 +92,7 @@ fn read_slice(
     let begin = Instant::now();
     while let Some(bytes) = lines.chunk(conn)? {
         if !bytes.is_empty() {
-            room.send(Ok(bytes));
+            room.send(Ok(Some(bytes)));
             match sender.clone().try_reserve_owned() {
                 Ok(next) => room = next,
                 Err(_full_or_gone) => return Ok(Some(lines)),
@@ -99,5 +102,6 @@ fn read_slice(
             return Ok(Some(lines));
         }
     }
+    room.send(Ok(None));
     Ok(None)
 }

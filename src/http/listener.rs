@@ -4,9 +4,9 @@ use std::io;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use crate::access::credentials::check_name;
 use crate::access::pass::Pass;
 use crate::error::Refusal;
-use crate::event::{OPERATOR, TTL_WATCHDOG, is_name};
 
 /// Where a server takes connections: a port, or a unix socket.
 ///
@@ -53,12 +53,7 @@ impl Listener {
     /// # Errors
     /// [`Refusal::Invalid`] where the name is none or ours, or where this is a port: a web page can reach one.
     pub fn for_agent(mut self, name: &str) -> Result<Self, Refusal> {
-        if !is_name(name) {
-            return Err(Refusal::invalid("agent", "is not a name: expected [a-z0-9][a-z0-9._-]{0,63}"));
-        }
-        if name == OPERATOR || name == TTL_WATCHDOG {
-            return Err(Refusal::invalid("agent", format!("{name} is a name of hivelog's own")));
-        }
+        check_name("agent", name)?;
         if matches!(self.socket, Socket::Tcp(_)) {
             return Err(Refusal::invalid("agent", "needs a unix socket: anybody can reach a port"));
         }

@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod caller;
 mod command;
+mod document;
 mod gauges;
 mod herald;
 mod history;
@@ -79,7 +80,7 @@ pub(crate) struct Door {
     /// Tells the streams of what was committed.
     herald: Arc<Herald>,
     /// A fold of a past board is costly: one at a time.
-    past: Semaphore,
+    past: Arc<Semaphore>,
     room: answer::Room,
     boards: state::Boards,
     registry: Registry,
@@ -102,7 +103,9 @@ type Shared = Arc<Door>;
 
 /// The routes of a log, to be served or to be nested in a host's app.
 ///
-/// Every path is relative, so any prefix works. Streams end when the log is closed.
+/// Every path is relative, so any prefix works. Streams end when the log is closed. What is bounded at the socket
+/// (how long a client may stall or take for a request's head, how many connect, how long an end takes) is
+/// [`serve`]'s, not the router's: under another server it is that one's.
 pub fn router(log: Log, access: Access) -> Router {
     let (door, routes) = open(log, access, CancellationToken::new());
     routes.layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -135,7 +138,7 @@ fn open(log: Log, access: Access, stop: CancellationToken) -> (Shared, Router) {
     let (registry, gauges) = gauges::registry(&log);
     let (desk, search) = (Desk::of(&log), Search::of(&log));
     let cookie = format!("hivelog_{}", log.id());
-    let (past, requests) = (Semaphore::new(1), trace::Ids::new());
+    let (past, requests) = (Arc::new(Semaphore::new(1)), trace::Ids::new());
     let herald = Arc::new(Herald::new());
     let (room, boards) = (answer::Room::new(), state::Boards::default());
     let door = Arc::new(Door {
@@ -154,7 +157,7 @@ fn open(log: Log, access: Access, stop: CancellationToken) -> (Shared, Router) {
         requests,
     });
     let (routes, api) = routes().split_for_parts();
-    let routes = ops::with_openapi(routes, api)
+    let routes = document::with_openapi(routes, api)
         .route("/", get(page::index))
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .fallback(page::file)
@@ -183,7 +186,7 @@ fn routes() -> OpenApiRouter<Shared> {
 #[must_use]
 pub fn openapi() -> String {
     let (_, api) = routes().split_for_parts();
-    ops::document(api).to_pretty_json().unwrap_or_default()
+    document::document(api).to_pretty_json().unwrap_or_default()
 }
 
 // Made once: a text that becomes a header is looked at byte by byte.

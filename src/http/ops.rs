@@ -1,18 +1,12 @@
-//! What operators and their tools ask: health, metrics, version, the document of the API.
+//! What operators and their tools ask: health, metrics, version.
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use serde::Serialize;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
-};
-use utoipa::openapi::{License, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,7 +14,7 @@ use crate::access::Role;
 use crate::http::caller::Caller;
 use crate::http::params::NoParams;
 use crate::http::problem::Problem;
-use crate::http::{Shared, gauges, json};
+use crate::http::{Shared, gauges};
 use crate::limits::WRITER_SILENCE_MAX;
 use crate::log::feed::look_at_store;
 use crate::store::readers::Lane;
@@ -121,38 +115,4 @@ async fn version(caller: Caller, _: NoParams) -> Result<axum::Json<Build>, Probl
         version: env!("CARGO_PKG_VERSION"),
         sqlite: rusqlite::version(),
     }))
-}
-
-/// The document of the routes.
-pub(super) fn document(mut api: OpenApi) -> OpenApi {
-    api.info.title = "hivelog".into();
-    api.info.description = Some(env!("CARGO_PKG_DESCRIPTION").into());
-    api.info.version = env!("CARGO_PKG_VERSION").into();
-    // The router's own crate puts its author here.
-    api.info.contact = None;
-    let mut license = License::new(env!("CARGO_PKG_LICENSE"));
-    license.identifier = Some(env!("CARGO_PKG_LICENSE").into());
-    api.info.license = Some(license);
-    let schemes = [
-        ("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer))),
-        ("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("hivelog_<log id>")))),
-        ("second", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Hivelog-Session")))),
-    ];
-    let components = api.components.get_or_insert_default();
-    components.security_schemes.extend(schemes.map(|(name, scheme)| (name.to_owned(), scheme.into())));
-    let none: [&str; 0] = [];
-    let by_session = SecurityRequirement::new("session", none).add("second", none);
-    // One of these; the session's second secret is for writes.
-    api.security = Some(vec![SecurityRequirement::new("token", none), by_session]);
-    api
-}
-
-/// Adds the document itself.
-pub(super) fn with_openapi(routes: Router<Shared>, api: OpenApi) -> Router<Shared> {
-    let document = document(api).to_pretty_json().unwrap_or_default();
-    let openapi = async move |caller: Caller, _: NoParams| {
-        caller.needs(&Role::ALL)?;
-        Ok::<_, Problem>(json(document.clone()))
-    };
-    routes.route("/openapi.json", get(openapi))
 }

@@ -56,7 +56,7 @@ pub fn events(body: &[u8], is_lines: bool, key: Option<&str>) -> Result<(Vec<Tak
 pub fn asked(query: &str) -> Option<((Range, Option<usize>, Duration), String)> {
     let request = Request::get(format!("/api/history?{query}")).body(()).ok()?;
     let (mut parts, ()) = request.into_parts();
-    let params = futures_executor::block_on(Params::from_request_parts(&mut parts, &())).ok()?;
+    let params = pollster::block_on(Params::from_request_parts(&mut parts, &())).ok()?;
     let asked = history::asked(params).ok()?;
     let written = written(&asked.0, asked.1, asked.2);
     Some((asked, written))

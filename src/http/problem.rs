@@ -36,6 +36,46 @@ pub struct Problem {
     retry_after_seconds: Option<u16>,
 }
 
+/// All types, for the document: `tests/it/http/openapi.rs` finds each of them in the source.
+pub(super) const KINDS: [&str; 36] = [
+    "urn:hivelog:answers-full",
+    "urn:hivelog:body-timeout",
+    "urn:hivelog:busy",
+    "urn:hivelog:closed",
+    "urn:hivelog:conflict",
+    "urn:hivelog:disk-full",
+    "urn:hivelog:expired",
+    "urn:hivelog:forbidden",
+    "urn:hivelog:gone",
+    "urn:hivelog:header",
+    "urn:hivelog:host",
+    "urn:hivelog:internal",
+    "urn:hivelog:invalid",
+    "urn:hivelog:key-reused",
+    "urn:hivelog:malformed",
+    "urn:hivelog:media-type",
+    "urn:hivelog:method",
+    "urn:hivelog:not-found",
+    "urn:hivelog:occupied",
+    "urn:hivelog:origin",
+    "urn:hivelog:pending",
+    "urn:hivelog:poisoned",
+    "urn:hivelog:query",
+    "urn:hivelog:queue-full",
+    "urn:hivelog:read-only",
+    "urn:hivelog:request",
+    "urn:hivelog:session",
+    "urn:hivelog:storage",
+    "urn:hivelog:timed-out",
+    "urn:hivelog:too-large",
+    "urn:hivelog:too-many-open",
+    "urn:hivelog:too-many-requests",
+    "urn:hivelog:unauthorized",
+    "urn:hivelog:unknown-kind",
+    "urn:hivelog:unready",
+    "urn:hivelog:wal-held",
+];
+
 /// The last word of a problem's type, left on its answer to be counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind(pub(super) &'static str);
@@ -157,7 +197,7 @@ impl From<Refusal> for Problem {
                 ..Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "urn:hivelog:invalid",
-                    "the event does not have its shape",
+                    "what was sent does not have its shape",
                 )
             },
             Refusal::UnknownKind(_) => Self::new(

@@ -69,7 +69,7 @@ async fn sign_in(State(door): State<Shared>, _: NoParams, request: Request) -> R
         (None, Some(token)) => credentials.sign_in(token).await?,
         (Some(_), Some(_)) | (None, None) => return Err(Problem::invalid("code", "or `token`: one of them")),
     };
-    let signed = signed.ok_or_else(unauthorized)?;
+    let signed = signed.ok_or_else(|| unauthorized().detail("the code or the token does not hold"))?;
     let answer = SignedInAs {
         name: signed.pass.name.as_ref().to_owned(),
         roles: signed.pass.roles.to_vec(),

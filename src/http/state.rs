@@ -155,9 +155,13 @@ impl Boards {
 }
 
 async fn past(door: &Shared, seq: Seq) -> Result<Response, Problem> {
-    let _turn = door.past.try_acquire().map_err(|_| Error::Occupied)?;
+    let turn = Arc::clone(&door.past).try_acquire_owned().map_err(|_| Error::Occupied)?;
     let log_id = door.log.id();
-    let read = move |conn: &rusqlite::Connection| snapshot::at(conn, log_id, seq);
+    let read = move |conn: &rusqlite::Connection| {
+        // As long as it folds, whether somebody still waits for it or not.
+        let _turn = turn;
+        snapshot::at(conn, log_id, seq)
+    };
     let snapshot = door.log.shared().readers.run(Lane::Point, read).await.map_err(Problem::query)?;
     Ok(json(snapshot.json()))
 }

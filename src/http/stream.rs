@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,8 +21,8 @@ use crate::http::caller::{Caller, READERS};
 use crate::http::params::Params;
 use crate::http::problem::Problem;
 use crate::http::{Shared, herald, history};
-use crate::limits::{HEARTBEAT, JOINED_BYTES, RETRY_MS};
-use crate::log::feed::{Feed, ResetReason, Start, Step, look_at_store};
+use crate::limits::{HEARTBEAT, JOINED_BYTES, RETRY_MS, SHARED_BYTES_MAX};
+use crate::log::feed::{Feed, ResetReason, Start, Step, look_ahead};
 use crate::query::Filter;
 use crate::row::Segment;
 use crate::seq::{Cursor, Seq};
@@ -72,7 +73,9 @@ async fn follow(
     params.end().map_err(query)?;
     let start = start(&headers, after.as_deref())?;
     let shared = Arc::clone(door.log.shared());
-    let begin = shared.readers.run(Lane::Point, look_at_store).await?;
+    let looked = Arc::clone(&shared);
+    let look = move |conn: &rusqlite::Connection| look_ahead(conn, &looked, start);
+    let begin = shared.readers.run(Lane::Point, look).await?;
     let filter = Arc::new(filter);
     let feed = Feed::begin(Arc::clone(&shared), start, begin).seated(&door.herald, &filter);
     herald::keep(&door.herald, &shared);
@@ -104,8 +107,12 @@ pub(super) fn start(headers: &HeaderMap, after: Option<&str>) -> Result<Start, P
     match text.map(str::parse::<Cursor>) {
         None => Ok(Start::Now),
         Some(Ok(cursor)) => Ok(cursor.into()),
-        Some(Err(_)) => {
+        Some(Err(_)) if headers.contains_key(LAST_EVENT_ID) => {
             Err(Problem::header("the position is neither <log id>-<seq> nor a seq from 0 to 2^63-1"))
+        }
+        Some(Err(_)) => {
+            let detail = "is neither <log id>-<seq> nor a seq from 0 to 2^63-1";
+            Err(Problem::query(Refusal::invalid("after", detail).into()))
         }
     }
 }
@@ -161,7 +168,7 @@ impl Frames {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Rows(segment, from) => self.give(&segment, from),
+            Step::Rows(segment, rows) => self.give(&segment, rows),
             Step::CaughtUp(seq) => self.control("caught_up", format_args!("{{\"seq\":{seq}}}")),
             Step::Reset(reason, seq, floor) => self.reset(reason, seq, floor),
             Step::End => self.ended = true,
@@ -192,25 +199,32 @@ impl Frames {
     }
 
     /// Cuts what is wanted out of the shared memory: neighbours stay one piece.
-    fn give(&mut self, segment: &Segment, from: usize) {
+    fn give(&mut self, segment: &Segment, rows: Range<usize>) {
         if self.filter.wants_all() {
-            self.ready.push_back(segment.slice(from, segment.len()));
-            return;
+            return self.cut(segment, rows.start, rows.end);
         }
         let mut begin = None;
-        for (index, (_, kind, agents)) in (from..).zip(segment.rows_from(from)) {
+        for (index, (_, kind, agents)) in rows.clone().zip(segment.rows_from(rows.start)) {
             match (self.filter.wants(kind, agents), begin) {
                 (true, None) => begin = Some(index),
                 (false, Some(first)) => {
-                    self.ready.push_back(segment.slice(first, index));
+                    self.cut(segment, first, index);
                     begin = None;
                 }
                 (true, Some(_)) | (false, None) => {}
             }
         }
         if let Some(first) = begin {
-            self.ready.push_back(segment.slice(first, segment.len()));
+            self.cut(segment, first, rows.end);
         }
+    }
+
+    /// A piece of what all share; of a large one a copy, since the piece would keep the whole for as long as the
+    /// client takes.
+    fn cut(&mut self, segment: &Segment, from: usize, to: usize) {
+        let piece = segment.slice(from, to);
+        let is_large = segment.weight() > SHARED_BYTES_MAX;
+        self.ready.push_back(if is_large { Bytes::copy_from_slice(&piece) } else { piece });
     }
 
     fn control(&mut self, name: &str, data: std::fmt::Arguments<'_>) {

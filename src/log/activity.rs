@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::error::{Error, Refusal};
-use crate::limits::ACTIVITY_BUCKETS_MAX;
+use crate::limits::{ACTIVITY_BUCKETS, ACTIVITY_BUCKETS_MAX};
 use crate::store::meta;
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
@@ -22,7 +22,7 @@ pub struct Bucket {
 }
 
 /// What a histogram is asked for. Without bounds it covers the whole log.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Activity {
     /// Where it begins, in milliseconds since 1970.
     pub since_ms: Option<i64>,
@@ -30,6 +30,13 @@ pub struct Activity {
     pub until_ms: Option<i64>,
     /// How many buckets: 1 to 1,000.
     pub buckets: usize,
+}
+
+impl Default for Activity {
+    /// The whole log in 60 buckets.
+    fn default() -> Self {
+        Self { since_ms: None, until_ms: None, buckets: ACTIVITY_BUCKETS }
+    }
 }
 
 /// Seqs are dense, so a count is a subtraction, and a bound is a binary search: the cost does not

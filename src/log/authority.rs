@@ -102,8 +102,8 @@ impl Command {
         }
     }
 
-    /// The command under one idempotency key for all of its events. Its drafts may not have keys of
-    /// their own then.
+    /// The command under one idempotency key for all of its events, as [`Draft::key`] is for one. Its drafts may not
+    /// have keys of their own then.
     #[must_use]
     pub fn key(mut self, key: impl Into<Box<str>>) -> Self {
         self.key = Some(key.into());
@@ -290,7 +290,7 @@ impl<T> Receipt<T> {
         {
             return answer.map(*read);
         }
-        futures_executor::block_on(self)
+        pollster::block_on(self)
     }
 
     /// Waits for the answer in a task of a server, and gives it with the command, for the caller to let go of when

@@ -1,7 +1,6 @@
 //! A log copied while it is written, and a copy put in a log's place.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -83,7 +82,8 @@ impl Log {
 ///
 /// A file that is at `path` is replaced if `replace` says so, and then kept beside it. Whatever ends this
 /// in the middle leaves the one or the other at `path`. Where there is none, a file without a byte holds the place
-/// meanwhile, so that nobody makes a log there; a kill leaves it, and it counts as nothing.
+/// meanwhile, so that nobody makes a log there; a kill leaves it, and it counts as nothing. The new file is for its
+/// owner only; called by root, that is the owner of the file that it replaces, or else of the folder.
 ///
 /// # Errors
 /// [`Error::Exists`] where there is a file and `replace` is false, [`Error::Locked`] where a process has it
@@ -102,6 +102,7 @@ pub fn restore(
     }
     let claimed = claim(&path, replace)?;
     let unfinished = unfinished(&path)?;
+    open::inherit(unfinished.as_file(), &path);
     Readers::open(&from, None)?
         .alone(|conn| copy::pages(conn, (unfinished.path(), unfinished.as_file()), progress))?;
     let log_id = copy::settle(unfinished.path())?;
@@ -154,7 +155,7 @@ fn claim(path: &Path, replace: bool) -> Result<Claimed<'_>, Error> {
     };
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            open::hold_place(path)?;
             nothing()
         }
         Err(error) => Err(error.into()),

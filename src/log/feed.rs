@@ -4,7 +4,7 @@
 //! for the tail where nothing is. So a slow reader costs nothing and loses nothing.
 
 use std::future::poll_fn;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,9 +18,9 @@ use crate::log::recent::After;
 use crate::query::Filter;
 use crate::row::{Builder, Segment, Style};
 use crate::seq::{Cursor, LogId, Seq};
-use crate::store::meta;
 use crate::store::readers::{Lane, at_one_moment};
 use crate::store::rows::{self, Stretch};
+use crate::store::{meta, reading};
 use crate::tail::{Wait, Woken};
 
 /// Where a live read starts.
@@ -71,8 +71,8 @@ impl ResetReason {
 /// What a feed gives.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Rows of a segment from an index on. The cursor stands at the last of them.
-    Rows(Arc<Segment>, usize),
+    /// These rows of a segment. The cursor stands at the last of them.
+    Rows(Arc<Segment>, Range<usize>),
     CaughtUp(Seq),
     /// Why, where it goes on, and the floor.
     Reset(ResetReason, Seq, Seq),
@@ -195,12 +195,15 @@ impl Feed {
         }
     }
 
+    /// Gives what comes next of a commit, and of a large one no more than a replay would: who reads slowly holds
+    /// what it was given last.
     fn give(&mut self, segment: Arc<Segment>) -> Next {
         let from = segment.position(self.cursor);
-        if let Some(last) = segment.last() {
+        let to = segment.within(from, REPLAY_BYTES);
+        if let Some(last) = to.checked_sub(1).and_then(|index| segment.seq(index)) {
             self.go_to(self.cursor.max(last));
         }
-        Next::Step(Step::Rows(segment, from))
+        Next::Step(Step::Rows(segment, from..to))
     }
 
     fn go_to(&mut self, seq: Seq) {
@@ -212,7 +215,8 @@ impl Feed {
         match chunk {
             Chunk::Rows(segment, upto) => {
                 self.go_to(self.cursor.max(upto));
-                (!segment.is_empty()).then_some(Step::Rows(segment, 0))
+                let rows = 0..segment.len();
+                (!rows.is_empty()).then_some(Step::Rows(segment, rows))
             }
             Chunk::Pruned(head, floor) => {
                 self.go_to(head);
@@ -253,7 +257,10 @@ impl Feed {
                     Next::Step(Step::End) => return Poll::Ready(self.end()),
                     Next::Step(step) => return Poll::Ready(Ok(step)),
                     Next::Store => self.under_way = UnderWay::Read(self.read()),
-                    Next::Wait if self.seat.is_some() => self.under_way = UnderWay::Sleep,
+                    // Who has not caught up yet wants to hear of a commit that is not for it, too.
+                    Next::Wait if self.seat.is_some() && self.told_caught_up => {
+                        self.under_way = UnderWay::Sleep;
+                    }
                     Next::Wait => self.under_way = UnderWay::Wait(self.shared.tail.wait(self.cursor)),
                 },
                 UnderWay::Read(chunk) => {
@@ -342,6 +349,21 @@ pub(crate) fn look_at_store(conn: &rusqlite::Connection) -> Result<(Seq, Seq), E
     at_one_moment(conn, |conn| Ok((rows::head(conn)?, meta::floor(conn)?)))
 }
 
+/// The same for one that is answered before it reads: it is told by the answer where what comes next cannot be read.
+pub(crate) fn look_ahead(
+    conn: &rusqlite::Connection,
+    shared: &Shared,
+    start: Start,
+) -> Result<(Seq, Seq), Error> {
+    let (head, floor) = look_at_store(conn)?;
+    let (cursor, reset) = judge(shared.log_id, start, head, floor);
+    if reset.is_none() && matches!(shared.recent.after(cursor, shared.tail.head()), After::Gone) {
+        rows::scan_whole(conn, Stretch::upto(cursor, head), |_| ControlFlow::Break(()))
+            .map_err(|error| reading(&error))?;
+    }
+    Ok((head, floor))
+}
+
 /// The position that a reader starts from, and why it is not the one it asked for.
 fn judge(log_id: LogId, start: Start, head: Seq, floor: Seq) -> (Seq, Option<ResetReason>) {
     let cursor = match start {
@@ -376,16 +398,23 @@ fn read_chunk(conn: &rusqlite::Connection, shared: &Shared, cursor: Seq) -> Resu
             return Ok(Chunk::Pruned(head.max(floor), floor));
         }
         let mut builder = Builder::with_capacity(Style::Frames(shared.log_id), REPLAY_BYTES + (4 << 10));
-        let mut upto = head;
-        rows::scan_whole(conn, Stretch::upto(cursor, head), |row| {
+        let (mut last, mut is_full) = (cursor, false);
+        let scanned = rows::scan_whole(conn, Stretch::upto(cursor, head), |row| {
             builder.push(row);
-            if builder.weight() >= REPLAY_BYTES || builder.len() >= CHUNK_EVENTS {
-                upto = row.seq;
-                return ControlFlow::Break(());
+            last = row.seq;
+            is_full = builder.weight() >= REPLAY_BYTES || builder.len() >= CHUNK_EVENTS;
+            if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match scanned {
+            Ok(()) if !is_full => last = head,
+            Ok(()) => {}
+            // What comes before it is given: the next read begins there, and fails.
+            Err(error) if last > cursor => {
+                tracing::warn!(%error, after = last.get(), "a replay ends before what cannot be read");
             }
-            ControlFlow::Continue(())
-        })?;
+            Err(error) => return Err(error),
+        }
         fail::fail_point!("feed.after-scan");
-        Ok(Chunk::Rows(builder.finish(), upto))
+        Ok(Chunk::Rows(builder.finish(), last))
     })
 }

@@ -1,5 +1,6 @@
 //! A live read as a stream, and for a plain thread as an iterator.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -38,7 +39,7 @@ pub enum Followed {
 pub struct Follower {
     feed: Feed,
     filter: Filter,
-    rows: Option<(Arc<Segment>, usize)>,
+    rows: Option<(Arc<Segment>, Range<usize>)>,
     ended: bool,
 }
 
@@ -55,14 +56,15 @@ impl Follower {
 
     /// What the segment at hand gives next.
     fn take_rows(&mut self) -> Option<Followed> {
-        let (segment, index) = self.rows.as_mut()?;
-        let skipped = segment.rows_from(*index).position(|(_, kind, agents)| self.filter.wants(kind, agents));
-        let found = skipped.map(|skipped| *index + skipped);
+        let (segment, rest) = self.rows.as_mut()?;
+        let wants = |(_, kind, agents): (Seq, &str, &str)| self.filter.wants(kind, agents);
+        let found = segment.rows_from(rest.start).take(rest.len()).position(wants);
+        let found = found.map(|skipped| rest.start + skipped);
         if let Some((found, row)) = found.and_then(|found| Some((found, segment.row(found)?))) {
-            *index = found + 1;
+            rest.start = found + 1;
             return Some(Followed::Event(row));
         }
-        let is_over = *index >= segment.len();
+        let is_over = rest.start >= rest.end;
         self.rows = None;
         (!is_over).then(|| Followed::Passed(self.feed.cursor()))
     }
@@ -70,8 +72,8 @@ impl Follower {
     /// Turns a step into what is given, if it is something by itself.
     fn take_step(&mut self, step: Result<Step, Error>) -> Option<Result<Followed, Error>> {
         match step {
-            Ok(Step::Rows(segment, from)) => {
-                self.rows = Some((segment, from));
+            Ok(Step::Rows(segment, rows)) => {
+                self.rows = Some((segment, rows));
                 None
             }
             Ok(Step::CaughtUp(seq)) => Some(Ok(Followed::CaughtUp(seq))),

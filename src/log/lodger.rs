@@ -13,11 +13,27 @@ pub(crate) trait Lodger: Any + Send + Sync {
     fn leave(&self);
 }
 
+/// Those that are there.
+#[derive(Default)]
+pub(super) struct Lodgers {
+    all: Vec<Arc<dyn Lodger>>,
+    /// The log is being closed: nobody comes any more.
+    is_closed: bool,
+}
+
+impl Lodgers {
+    /// Closes the door, and gives those who are to leave.
+    pub(super) fn close(&mut self) -> Vec<Arc<dyn Lodger>> {
+        self.is_closed = true;
+        std::mem::take(&mut self.all)
+    }
+}
+
 impl Log {
     /// The one lodger of this kind; or while there is none, and none can come, does this.
     pub(crate) fn lodger_or<T: Lodger, R>(&self, otherwise: impl FnOnce() -> R) -> Result<Arc<T>, R> {
         let lodgers = hold(&self.inner.lodgers);
-        find(&lodgers).ok_or_else(otherwise)
+        find(&lodgers.all).ok_or_else(otherwise)
     }
 
     /// The one lodger of this kind, which is made at the first call.
@@ -26,14 +42,14 @@ impl Log {
         make: impl FnOnce(&Self) -> Result<T, Error>,
     ) -> Result<Arc<T>, Error> {
         let mut lodgers = hold(&self.inner.lodgers);
-        if self.inner.closing.is_completed() {
+        if lodgers.is_closed {
             return Err(Error::Closed);
         }
-        if let Some(known) = find(&lodgers) {
+        if let Some(known) = find(&lodgers.all) {
             return Ok(known);
         }
         let new = Arc::new(make(self)?);
-        lodgers.push(Arc::<T>::clone(&new));
+        lodgers.all.push(Arc::<T>::clone(&new));
         Ok(new)
     }
 }

@@ -40,7 +40,7 @@ use crate::log::authority::{Appended, Authority, Command, Inlet, Lookout, Receip
 use crate::log::feed::{Feed, Start, look_at_store};
 use crate::log::follower::{BlockingFollower, Follower};
 use crate::log::hints::Hints;
-use crate::log::lodger::Lodger;
+use crate::log::lodger::Lodgers;
 use crate::log::positions::Positions;
 use crate::log::range::{Page, Pager, get};
 use crate::log::recent::Recent;
@@ -103,7 +103,7 @@ struct Inner {
     retention: Retention,
     steady: Steady,
     /// What lives on this log as long as it is open.
-    lodgers: Mutex<Vec<Arc<dyn Lodger>>>,
+    lodgers: Mutex<Lodgers>,
     closing: Once,
     // Last, so that the folder goes after everything that has files in it.
     _folder: Option<tempfile::TempDir>,
@@ -136,7 +136,7 @@ impl Inner {
     fn close(&self) {
         // Once: by the second time the file may be open again, under a word of its own.
         self.closing.call_once(|| {
-            let lodgers = std::mem::take(&mut *hold(&self.lodgers));
+            let lodgers = hold(&self.lodgers).close();
             for lodger in lodgers {
                 lodger.leave();
             }
@@ -233,7 +233,8 @@ impl Log {
     /// Reads the board as it stood at `seq`, by a fold that blocks for 10 s at most.
     ///
     /// # Errors
-    /// [`Error::Gone`] below the board's floor, [`Error::TimedOut`], [`Error::Storage`].
+    /// [`Error::Gone`] below the board's floor, [`Error::Refused`] above the head, [`Error::TimedOut`],
+    /// [`Error::Storage`].
     pub fn snapshot_at(&self, seq: Seq) -> Result<Snapshot, Error> {
         let log_id = self.id();
         self.inner.shared.readers.with(|conn| snapshot::at(conn, log_id, seq))
@@ -255,8 +256,12 @@ impl Log {
     /// [`Error::Storage`].
     pub fn follow(&self, start: impl Into<Start>, filter: Filter) -> Result<Follower, Error> {
         let begin = self.inner.shared.readers.with(look_at_store)?;
-        let feed = Feed::begin(Arc::clone(&self.inner.shared), start.into(), begin);
-        Ok(Follower::new(feed, filter))
+        Ok(self.follow_at(start.into(), begin, filter))
+    }
+
+    /// The same for who has looked at head and floor already.
+    pub(crate) fn follow_at(&self, start: Start, begin: (Seq, Seq), filter: Filter) -> Follower {
+        Follower::new(Feed::begin(Arc::clone(&self.inner.shared), start, begin), filter)
     }
 
     /// The same for a plain thread.

@@ -30,7 +30,9 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Locked`] where another process has it open, [`Error::NotALog`] and [`Error::Newer`]
-    /// where the file is something else (it is left as it is), [`Error::Storage`] where the disk fails.
+    /// where the file is something else (it is left as it is), [`Error::NotFound`] where it is not there and
+    /// [`Options::create`] says no, [`Error::Refused`] for a kind that cannot be declared (nothing is made then),
+    /// [`Error::Storage`] where the disk fails.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         Self::open_in(path.as_ref(), options, None)
     }
@@ -46,6 +48,7 @@ impl Log {
     }
 
     fn open_in(path: &Path, options: Options, folder: Option<tempfile::TempDir>) -> Result<Self, Error> {
+        options.check()?;
         let opened = open::writable(path, options.create, options.durability)?;
         let log_id = meta::log_id(&opened.conn)?;
         let kinds = declare(&opened, &options)?;

@@ -59,6 +59,8 @@ impl Options {
     }
 
     /// Declares a kind without a dot in its name. The declaration is kept in the file.
+    ///
+    /// [`Log::open`](crate::Log::open) refuses it where it is no kind, or one of hivelog's own.
     #[must_use]
     pub fn kind(mut self, kind: &str) -> Self {
         self.kinds.insert(kind.into());
@@ -94,6 +96,16 @@ impl Options {
         self.retention = retention;
         self
     }
+
+    /// Refuses what no file could be opened with, before there is one.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let may_be =
+            |kind: &str| is_kind(kind) && !kind.starts_with("hivelog.") && !FIXED_KINDS.contains(&kind);
+        match self.kinds.iter().find(|kind| !may_be(kind)) {
+            Some(kind) => Err(Refusal::invalid("kind", format!("{kind:?} cannot be declared"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Writes new declarations down, and gives all that hold.
@@ -102,10 +114,6 @@ pub(super) fn declare(opened: &Opened, options: &Options) -> Result<BTreeSet<Box
     let mut known: BTreeSet<Box<str>> =
         meta::kinds(&opened.conn).map_err(failed)?.into_iter().map(Into::into).collect();
     for kind in &options.kinds {
-        let is_free = is_kind(kind) && !kind.starts_with("hivelog.") && !FIXED_KINDS.contains(&kind.as_ref());
-        if !is_free {
-            return Err(Refusal::invalid("kind", format!("{kind:?} cannot be declared")).into());
-        }
         if known.insert(kind.clone()) {
             meta::set_integer(&opened.conn, &format!("kind.{kind}"), 1).map_err(failed)?;
         }

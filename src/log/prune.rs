@@ -207,7 +207,7 @@ pub(crate) fn take_out(store: &Store, batch: Batch) -> Result<u64, Error> {
     let task = task.after(move |gone| {
         metrics.pruned.inc_by(*gone);
     });
-    futures_executor::block_on(store.write(task))
+    pollster::block_on(store.write(task))
 }
 
 /// Takes some empty pages out of the file while more than so many are empty; says whether it did.
@@ -224,7 +224,7 @@ pub(crate) fn shrink(store: &Store, keep: impl Fn(i64) -> i64) -> Result<bool, E
         fail::fail_point!("prune.shrink");
         Ok(Ok(give_back(turn.conn, pages)?))
     });
-    futures_executor::block_on(store.write(task))?;
+    pollster::block_on(store.write(task))?;
     Ok(true)
 }
 

@@ -15,7 +15,6 @@ use crate::query::{Order, Range};
 use crate::row::{Builder, ROW_BYTES, Row, Segment, Style};
 use crate::seq::{LogId, Seq};
 use crate::store::gather::Left;
-use crate::store::meta::Standing;
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
 use crate::store::{meta, reading};
@@ -27,12 +26,14 @@ pub struct Page {
     pub log_id: LogId,
     /// The head when the question was read.
     pub seq: Seq,
-    /// The highest pruned seq.
+    /// The highest pruned seq once it was answered: above it no event is missing.
     pub floor: Seq,
     /// Where a page of what comes later begins: give it as `after`.
     pub next_after: i64,
     /// Where a page of what comes earlier begins: give it as `before`.
     pub next_before: i64,
+    /// Whether all that was asked for was looked at.
+    pub(crate) is_whole: bool,
     pub(crate) rows: Arc<Segment>,
 }
 
@@ -59,13 +60,12 @@ impl Page {
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     head: Seq,
-    floor: Seq,
     stretch: Stretch,
 }
 
 fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
     let look = |conn: &Connection| {
-        let Standing { head, floor, .. } = meta::standing(conn)?;
+        let head = rows::head(conn)?;
         let mut after = range.after.unwrap_or(0).max(0);
         let mut before = range.before.unwrap_or(i64::MAX).clamp(0, head.get() + 1);
         let stretch = |after, before| Stretch { after: Seq::clamped(after), before };
@@ -75,7 +75,7 @@ fn plan(conn: &Connection, range: &Range) -> Result<Plan, Error> {
         if let Some(until) = range.until_ms {
             before = before.min(rows::at_or_after(conn, stretch(after, before), until)?);
         }
-        Ok(Plan { head, floor: Seq::clamped(floor), stretch: stretch(after, before) })
+        Ok(Plan { head, stretch: stretch(after, before) })
     };
     // A statement alone is of one moment by itself.
     if range.since_ms.is_none() && range.until_ms.is_none() {
@@ -98,7 +98,6 @@ pub(crate) enum Made {
 /// A part of a page that is passed on while the rest is read.
 pub(crate) struct Part {
     pub(crate) seq: Seq,
-    pub(crate) floor: Seq,
     pub(crate) bytes: Bytes,
 }
 
@@ -151,7 +150,7 @@ impl Pager {
             Some(Making { plan, mut walk, passed_on: Some((_, rest)), .. }) => {
                 tracing::warn!(%error, "a page of history ends before what cannot be read");
                 walk.back_to(rest);
-                Ok(Made::Page(self.page(plan, &walk, Builder::new(Style::Array).bare())))
+                self.page(conn, plan, &walk, Builder::new(Style::Array).bare()).map(Made::Page)
             }
             _ => Err(error),
         })
@@ -191,7 +190,8 @@ impl Pager {
         }
         let Some(mut making) = self.state.take() else { return Ok(Made::Nothing) };
         self.read_found(conn, &mut making)?;
-        Ok(Made::Page(self.page(making.plan, &making.walk, making.builder)))
+        fail::fail_point!("range.read");
+        self.page(conn, making.plan, &making.walk, making.builder).map(Made::Page)
     }
 
     /// Reads what was found newest first once more, oldest first: in one scan where it lies close
@@ -217,16 +217,18 @@ impl Pager {
         .map_err(|error| reading(&error))
     }
 
-    fn page(&self, plan: Plan, walk: &Walk, builder: Builder) -> Page {
-        let Plan { head, floor, stretch } = plan;
+    fn page(&self, conn: &Connection, plan: Plan, walk: &Walk, builder: Builder) -> Result<Page, Error> {
+        let Plan { head, stretch } = plan;
+        // After the rows: what was pruned before they were read is below it.
+        let floor = meta::floor(conn).map_err(|error| reading(&error))?;
         let (low, high) = (stretch.after.get() + 1, (stretch.before - 1).max(stretch.after.get()));
         let rest = walk.rest();
         let (next_after, next_before) = match walk.order() {
             Order::Asc => (rest.after.get(), low),
             Order::Desc => (high, rest.before.max(low)),
         };
-        let rows = builder.finish();
-        Page { log_id: self.shared.log_id, seq: head, floor, next_after, next_before, rows }
+        let (rows, is_whole) = (builder.finish(), rest.is_empty());
+        Ok(Page { log_id: self.shared.log_id, seq: head, floor, next_after, next_before, is_whole, rows })
     }
 }
 
@@ -259,7 +261,7 @@ impl Making {
             return None;
         }
         self.passed_on = Some((passed_on, self.walk.rest()));
-        Some(Part { seq: self.plan.head, floor: self.plan.floor, bytes: self.builder.take() })
+        Some(Part { seq: self.plan.head, bytes: self.builder.take() })
     }
 }
 

@@ -67,6 +67,13 @@ const SIZES: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
+/// Reads an age, such as `30d`.
+pub(crate) fn parse_age(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.bytes().take_while(u8::is_ascii_digit).count())?;
+    let (_, seconds) = TIMES.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(*seconds).map(Duration::from_secs)
+}
+
 impl FromStr for Keep {
     type Err = Refusal;
 
@@ -92,12 +99,12 @@ impl FromStr for Keep {
                     keep = keep.events(number);
                     true
                 }
-            } else if let Some(seconds) = times(&TIMES) {
-                if i64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_mul(1_000) < KEPT_MS_MIN) {
+            } else if let Some(age) = parse_age(bound) {
+                if i64::try_from(age.as_millis()).is_ok_and(|age_ms| age_ms < KEPT_MS_MIN) {
                     return Err(Refusal::invalid("keep", format!("{bound:?} is less than ten minutes")));
                 }
                 keep.age_ms.is_none() && {
-                    keep = keep.age(Duration::from_secs(seconds));
+                    keep = keep.age(age);
                     true
                 }
             } else {

@@ -13,7 +13,7 @@ use crate::error::{Error, Refusal};
 use crate::limits::{BOARD_KEPT_BYTES, FOLD_TIME_MAX};
 use crate::seq::{LogId, Seq};
 use crate::store::meta::Standing;
-use crate::store::readers::at_one_moment;
+use crate::store::readers::{at_one_moment, during_one_moment};
 use crate::store::{meta, reading, rows};
 use crate::sync::{Mutex, lock};
 use crate::wire;
@@ -79,16 +79,21 @@ pub(crate) fn now(conn: &Connection, log_id: LogId, kept: &Kept) -> Result<(Snap
 /// The board as it stood at `seq`.
 pub(crate) fn at(conn: &Connection, log_id: LogId, seq: Seq) -> Result<Snapshot, Error> {
     let deadline = Instant::now() + FOLD_TIME_MAX;
-    let (head, board_floor) = at_one_moment(conn, |conn| Ok((rows::head(conn)?, meta::board_floor(conn)?)))?;
-    if seq > head {
-        return Err(Refusal::invalid("at", format!("is above the head ({head})")).into());
-    }
-    if seq < board_floor {
-        return Err(Error::Gone { floor: board_floor });
-    }
-    at_one_moment(conn, |conn| refold::at(conn, seq, Some(deadline), |conn| view(conn, log_id, seq, None)))?
-        .map(|(snapshot, _)| snapshot)
-        .ok_or(Error::TimedOut)
+    // One moment: what is pruned between a look at the floor and the fold would be missing from it.
+    let folded = during_one_moment(conn, |conn| {
+        let failed = |error: rusqlite::Error| reading(&error);
+        let head = rows::head(conn).map_err(failed)?;
+        if seq > head {
+            return Err(Refusal::invalid("at", format!("is above the head ({head})")).into());
+        }
+        let board_floor = meta::board_floor(conn).map_err(failed)?;
+        if seq < board_floor {
+            return Err(Error::Gone { floor: board_floor });
+        }
+        fail::fail_point!("snapshot.past");
+        refold::at(conn, seq, Some(deadline), |conn| view(conn, log_id, seq, None)).map_err(failed)
+    })?;
+    folded.map(|(snapshot, _)| snapshot).ok_or(Error::TimedOut)
 }
 
 fn view(

@@ -187,7 +187,8 @@ pub struct ImportReport {
 const IMPORT_CHUNK: u64 = 2_000;
 
 /// Makes a log at `path` out of the lines of an export. It keeps seqs, times, keys and the floor, and
-/// gets a name of its own. Called again after a break it goes on where it stopped. Blocks.
+/// gets a name of its own. Called again after a break it goes on where it stopped. Blocks. The new file is for
+/// its owner only; called by root, that is the owner of the folder.
 ///
 /// # Errors
 /// [`Error::Refused`] names the line that is not one of an export; a log that is there already is
@@ -203,7 +204,14 @@ pub fn import(
         None => return Err(lines.wrong("the export is empty")),
     };
     let source: LogId = header.log_id.parse().map_err(|_| lines.wrong("`log_id` is not a log id"))?;
-    let opened = open::writable(path.as_ref(), true, Durability::Full)?;
+    let path = open::resolve(path.as_ref(), true)?;
+    // So that the new file has the owner that a restored one would have.
+    let holds_place = !path.exists() && open::hold_place(&path).is_ok();
+    let opened = open::writable(&path, true, Durability::Full).inspect_err(|_| {
+        if holds_place && std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+            let _gone = std::fs::remove_file(&path);
+        }
+    })?;
     let conn = &opened.conn;
     let resumed = begin(conn, source, opened.head)?;
     let total = u64::try_from(header.seq - header.floor).unwrap_or(0);

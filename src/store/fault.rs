@@ -27,7 +27,7 @@ impl From<rusqlite::Error> for Failure {
 pub(crate) enum Fault {
     /// No further append is taken.
     Stop(String),
-    /// Nothing was stored; the same may succeed later.
+    /// Nothing was stored, or where the error is [`Error::Storage`] that is unknown; the same may succeed later.
     Later(Error),
     /// One job's own fault.
     Job(Error),
@@ -40,6 +40,11 @@ pub(crate) fn judge(failure: &Failure, path: &Path) -> Fault {
         Failure::Sqlite(error) => error,
     };
     match error.sqlite_error_code() {
+        // The -shm grows after the commit's frames were synced: until others are written over them a start after a
+        // kill finds them.
+        Some(ErrorCode::SystemIoFailure) if is_of_shm(error) && is_out_of_space(path) => {
+            Fault::Later(Error::Storage(cause(error).into()))
+        }
         Some(ErrorCode::DiskFull) => Fault::Later(Error::DiskFull),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Later(Error::Busy),
         Some(ErrorCode::SystemIoFailure) if !is_failed_sync(error) && is_out_of_space(path) => {
@@ -75,6 +80,12 @@ pub(crate) fn cause(error: &rusqlite::Error) -> String {
         _ => return error.to_string(),
     };
     format!("{error}: {what}")
+}
+
+fn is_of_shm(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    matches!(extended, SQLITE_IOERR_SHMSIZE | SQLITE_IOERR_SHMMAP | SQLITE_IOERR_SHMOPEN)
 }
 
 /// After a failed sync the kernel may have dropped what it could not write: nothing that was

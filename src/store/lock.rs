@@ -95,7 +95,8 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
         let url = read_holder(path).and_then(|holder| holder.url);
         return Err(Error::Locked { pid: Some(std::process::id()), url });
     }
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|error| Error::Storage(format!("{}: {error}", path.display()).into()))?;
     match file.try_lock() {
         Ok(()) => {
             let inode = inode_of(&file.metadata()?);

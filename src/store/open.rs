@@ -248,6 +248,25 @@ pub(crate) fn is_same_file(path: &Path, file: &File) -> bool {
     file.metadata().is_ok_and(|meta| inode(path) == Some(inode_of(&meta)))
 }
 
+/// Holds a name with a file without a byte, for its owner only. Made by root it belongs to whom its folder belongs:
+/// who puts a log in the place of a service's is root, and the service is not.
+pub(crate) fn hold_place(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    inherit(&file, folder);
+    Ok(())
+}
+
+/// Gives a file that this process has just made the owner of what is at the path, if there is something. Only root can.
+pub(crate) fn inherit(file: &File, path: &Path) {
+    let Ok(meta) = std::fs::metadata(path) else { return };
+    if rustix::process::geteuid().is_root()
+        && let Err(error) = std::os::unix::fs::fchown(file, Some(meta.uid()), Some(meta.gid()))
+    {
+        tracing::warn!(%error, "the new file belongs to root");
+    }
+}
+
 fn take_lock(path: &Path, create: bool) -> Result<Held, Error> {
     // Each round either ends or finds that another process put a file in place meanwhile.
     for _ in 0..5 {
@@ -300,7 +319,10 @@ fn check_alone(path: &Path) -> Result<(), Error> {
 fn build_fresh(path: &Path) -> Result<PathBuf, Error> {
     let log_id = LogId::mint().map_err(|error| Error::Storage(error.to_string().into()))?;
     let fresh = beside(path, &format!(".{log_id}.new"));
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    inherit(&file, path);
+    // Closed before SQLite has locks on it, which would go with this descriptor.
+    drop(file);
     let built = build(&fresh, log_id);
     if built.is_err() {
         // The reason why it could not be built is what matters.

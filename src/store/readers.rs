@@ -38,8 +38,8 @@ struct Inner {
     path: PathBuf,
     /// Why there is none, once the log is closed.
     pool: Mutex<Result<Open, Error>>,
-    points: Semaphore,
-    scans: Semaphore,
+    points: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -69,8 +69,8 @@ impl Readers {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 pool: Mutex::new(Ok(Open { pool, lock })),
-                points: Semaphore::new(POINT_READS_MAX),
-                scans: Semaphore::new(cores.saturating_sub(1).clamp(1, 3)),
+                points: Arc::new(Semaphore::new(POINT_READS_MAX)),
+                scans: Arc::new(Semaphore::new(cores.saturating_sub(1).clamp(1, 3))),
             }),
         })
     }
@@ -95,20 +95,33 @@ impl Readers {
         done
     }
 
-    /// Reads on a thread for blocking work, once the lane has a place. Needs no runtime. A read
-    /// whose caller goes away is still carried out.
+    /// Reads on a thread for blocking work, once the lane has a place. Needs no runtime. A read that was begun is
+    /// carried out, and keeps its place, where its caller goes away.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         lane: Lane,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let readers = self.clone();
+        self.work(lane, move || readers.with(read)).await
+    }
+
+    /// The same for work that reads by itself.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let gate = match lane {
             Lane::Point => &self.inner.points,
             Lane::Scan => &self.inner.scans,
         };
-        let _place = gate.acquire().await.map_err(|_| Error::Closed)?;
-        let readers = self.clone();
-        blocking::unblock(move || readers.with(read)).await
+        let place = Arc::clone(gate).acquire_owned().await.map_err(|_| Error::Closed)?;
+        blocking::unblock(move || {
+            let _place = place;
+            work()
+        })
+        .await
     }
 
     /// What holds the lock of the file, where this process has it and the log is open.

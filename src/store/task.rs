@@ -92,6 +92,8 @@ impl<T: Send + 'static> Job for Run<T> {
     }
 
     fn run(&mut self, turn: &Turn<'_>) -> Result<(), Failure> {
+        // What an earlier run came to was taken back with its transaction.
+        self.done = None;
         if self.task.needs_caller && self.answer.is_closed() {
             return Ok(());
         }
@@ -149,3 +151,34 @@ impl<T> Future for Pending<T> {
 
 // Nothing in it is pinned: a moved answer is the same answer.
 impl<T> Unpin for Pending<T> {}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::Task;
+    use crate::seq::Seq;
+    use crate::store::turn::Turn;
+    use crate::sync::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+
+    /// The first run was rolled back, and before the second one its caller left.
+    #[test]
+    fn what_was_taken_back_is_not_told_as_done() {
+        let told = Arc::<AtomicUsize>::default();
+        let count = |told: &Arc<AtomicUsize>| {
+            let told = Arc::clone(told);
+            move || drop(told.fetch_add(1, Ordering::Relaxed))
+        };
+        let (after, unheard) = (count(&told), count(&told));
+        let task = Task::new(|_| Ok(Ok(7))).only_while_awaited();
+        let (mut job, pending) = task.after(move |_| after()).unheard(move |_| unheard()).into_job();
+        let conn = Connection::open_in_memory().unwrap();
+        let turn = Turn::new(&conn, 0, Seq::ZERO);
+        job.run(&turn).unwrap();
+        drop(pending);
+        job.run(&turn).unwrap();
+        job.answer(Ok(()));
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+    }
+}

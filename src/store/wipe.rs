@@ -80,7 +80,7 @@ impl Wipe {
 
     fn empty(&mut self, store: &Store) -> Result<Came, Error> {
         fail::fail_point!("wipe.empty");
-        futures_executor::block_on(store.write(Task::new(|turn| {
+        pollster::block_on(store.write(Task::new(|turn| {
             turn.ask_empty_wal();
             Ok(Ok(()))
         })))?;
@@ -132,7 +132,7 @@ impl Wipe {
                 some.iter().try_for_each(|dirty| scrub::scrub(turn.conn, dirty))?;
                 Ok(Ok(()))
             });
-            futures_executor::block_on(store.write(task))?;
+            pollster::block_on(store.write(task))?;
         }
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Wipe {
             }
             Ok(Ok(due == of))
         });
-        let ended = futures_executor::block_on(store.write(task))?;
+        let ended = pollster::block_on(store.write(task))?;
         *self = Self::default();
         Ok(if ended { Came::Through } else { Came::On })
     }

@@ -226,10 +226,18 @@ impl Work {
                 let mut rest = std::mem::take(batch).into_iter();
                 while let Some(job) = rest.next() {
                     let mut alone = vec![job];
-                    let done = self.transact(&mut alone, false);
-                    match done {
+                    self.drop_expired(&mut alone, 0);
+                    if alone.is_empty() {
+                        continue;
+                    }
+                    match self.transact(&mut alone, false) {
                         Ok(inserted) => self.reveal(inserted, &mut alone),
-                        Err(Fault::Later(error) | Fault::Job(error)) => self.answer_all(&mut alone, &error),
+                        Err(Fault::Job(error)) => self.answer_all(&mut alone, &error),
+                        Err(Fault::Later(error)) => {
+                            // It would be as long until each of the others hears the same.
+                            alone.extend(rest.by_ref());
+                            self.answer_all(&mut alone, &error);
+                        }
                         Err(Fault::Stop(reason)) => {
                             batch.extend(alone.into_iter().chain(rest));
                             return Err(reason);

@@ -2,6 +2,7 @@
 
 mod crash;
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -435,4 +436,40 @@ fn an_open_that_races_with_a_restore_finds_one_of_the_two() {
         assert!(id == old || id == restored.log_id);
     }
     assert_eq!(seq(check_whole(&place.path())), restored.head);
+}
+
+/// Made by root, as an operator of a service has to, the new file belongs to the service and not to root.
+#[test]
+fn what_root_puts_in_a_service_s_place_belongs_to_the_service() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() != 0) {
+        writeln!(std::io::stderr(), "skipped: whose a restored file is: this is not root").unwrap();
+        return;
+    }
+    let whose = |path: &Path| {
+        std::fs::metadata(path).map(|meta| (meta.uid(), meta.gid(), meta.mode() & 0o777)).unwrap()
+    };
+    let place = Place::new();
+    let log = place.open();
+    note(&log, 1);
+    let saved = place.beside("saved.db");
+    backup(&log, &saved);
+    let exported = crate::transfer::export(&log);
+    let home = place.beside("service");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(7), Some(8)).unwrap();
+    let (restored, imported) = (home.join("restored.db"), home.join("imported.db"));
+    restore(&saved, &restored, false).unwrap();
+    assert_eq!(whose(&restored), (7, 8, 0o600));
+    // Of the one that it takes the place of, whatever the folder.
+    chown(&restored, Some(9), Some(9)).unwrap();
+    let kept = restore(&saved, &restored, true).unwrap().kept.unwrap();
+    assert_eq!((whose(&restored), whose(&kept)), ((9, 9, 0o600), (9, 9, 0o600)));
+    hivelog::import(&imported, &mut exported.as_bytes(), &mut |_, _| {}).unwrap();
+    assert_eq!(whose(&imported), (7, 8, 0o600));
+    for ending in ["-wal", "-shm"] {
+        let side = home.join(format!("imported.db{ending}"));
+        assert!(!side.exists() || whose(&side) == (7, 8, 0o600), "{}", side.display());
+    }
+    assert_eq!(whose(&saved), (0, 0, 0o600), "a backup is whose who made it is");
 }

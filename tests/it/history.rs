@@ -148,6 +148,7 @@ fn activity_counts_every_event_once() {
     let bars: Vec<_> =
         log.activity(asked).unwrap().iter().map(|bar| (bar.from_ms, bar.first_seq, bar.count)).collect();
     assert_eq!(bars, [(10_000, 1, 2), (11_000, 3, 1), (12_000, 4, 1)]);
+    assert_eq!(log.activity(Activity::default()).unwrap().len(), 60);
     let whole = log.activity(Activity { buckets: 7, ..Activity::default() }).unwrap();
     assert_eq!(whole.iter().map(|bar| bar.count).sum::<i64>(), 5);
     refusal(log.activity(Activity { buckets: 0, ..Activity::default() }));

@@ -1,6 +1,7 @@
 //! A server in this process, and the calls that the tests make of it.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use hivelog::Log;
@@ -79,7 +80,9 @@ impl Server {
     }
 
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        once(self.addr, &self.bytes(method, path, headers, body)).await
+        let reply = once(self.addr, &self.bytes(method, path, headers, body)).await;
+        check_documented(method, path, reply.status);
+        reply
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -159,6 +162,28 @@ impl Server {
 
 /// Every error has one shape.
 #[track_caller]
+/// An answer that the document does not tell of is one that clients do not expect.
+fn check_documented(method: &str, path: &str, status: u16) {
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(&hivelog::http::openapi()).expect("JSON"));
+    let path = path.split('?').next().unwrap_or_default();
+    let is_of = |known: &str| {
+        let mut parts = path.split('/');
+        known.split('/').all(|of| parts.next().is_some_and(|part| of == part || of.starts_with('{')))
+            && parts.next().is_none()
+    };
+    let paths = DOCUMENT["paths"].as_object().expect("an object");
+    // A name in braces matches everything, also a part that another path has as it is.
+    let Some(known) =
+        paths.keys().filter(|known| is_of(known)).max_by_key(|known| known.matches('{').count() == 0)
+    else {
+        return;
+    };
+    let call = &paths[known][method.to_ascii_lowercase()];
+    let is_told = call.is_null() || !call["responses"][status.to_string()].is_null();
+    assert!(is_told, "the document does not tell of {status} for {method} {known}");
+}
+
 pub fn check_problem(reply: &Reply, status: u16, kind: &str) {
     assert_eq!(reply.status, status, "{}", String::from_utf8_lossy(&reply.body));
     assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply:?}");

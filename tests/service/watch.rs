@@ -99,13 +99,22 @@ tests:
   - interval: 1m
     input_series:
       - { series: 'hivelog_failed{instance="a"}', values: '0x5 1x10' }
+      - { series: 'hivelog_start_time_seconds{instance="a"}', values: '1000x5 1300x20' }
       - { series: 'hivelog_refused_appends_total{instance="a",reason="disk_full"}', values: '0x5 7x10' }
       - { series: 'hivelog_oldest_open_item_age_seconds{instance="a",kind="approval"}', values: '0+120x20' }
       - { series: 'hivelog_oldest_open_item_age_seconds{instance="a",kind="transient"}', values: '0+9000x20' }
       - { series: 'hivelog_wal_bytes{instance="a"}', values: '1000x3 900000000x20' }
     alert_rule_test:
       - { eval_time: 4m, alertname: HivelogFailed, exp_alerts: [] }
+      - { eval_time: 4m, alertname: HivelogRestarted, exp_alerts: [] }
       - { eval_time: 4m, alertname: HivelogDiskFull, exp_alerts: [] }
+      - eval_time: 8m
+        alertname: HivelogRestarted
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: a }
+            exp_annotations:
+              summary: hivelog on a was started anew
+              description: By somebody, or by itself since the log failed. `journalctl -u hivelog` says which, `hivelog check` names cause and cure.
       - { eval_time: 7m, alertname: HivelogOperatorAwaited, exp_alerts: [] }
       - { eval_time: 7m, alertname: HivelogWalHeld, exp_alerts: [] }
       - eval_time: 8m
@@ -114,7 +123,7 @@ tests:
           - exp_labels: { severity: critical, instance: a }
             exp_annotations:
               summary: The log on a takes no more appends
-              description: A sync failed, or another program wrote to the file. Reads go on; `hivelog check` names cause and cure.
+              description: A sync failed, or another program wrote to the file; `hivelog check` names cause and cure. This is a host that embeds the crate, where reads go on; `hivelog serve` ends and is started anew.
       - eval_time: 9m
         alertname: HivelogOperatorAwaited
         exp_alerts:
