@@ -1,12 +1,16 @@
 //! What must hold at one named point of the code, where a race would meet it once in a million runs.
 
+use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use fail::FailScenario;
-use hivelog::event::{CustomEvent, Event};
-use hivelog::{BlockingFollower, Desk, Filter, Followed, Log, Options, Range, Receive, Redact, Seq};
+use hivelog::event::{ApprovalStatus, CustomEvent, Event};
+use hivelog::{
+    BlockingFollower, Desk, Error, Filter, Followed, Log, Options, Prune, Range, Receive, Redact, Request,
+    Resolve, Seq,
+};
 use serde_json::value::RawValue;
 
 fn note(log: &Log) -> Seq {
@@ -141,4 +145,132 @@ fn a_delivery_beside_a_redaction_of_both_events_keeps_no_text() {
         assert!(lines.iter().any(|line| line.contains("delivered")), "{point}: {lines:?}");
         assert!(lines.iter().all(|line| !line.contains("a secret")), "{point}: {lines:?}");
     }
+}
+
+/// Serves a log and gives what a client is sent, until it has this in it or nothing more comes.
+fn ask(log: &Log, (path, header): (&str, &str), release: impl FnOnce(&str), upto: [&str; 2]) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = hivelog::http::serve(log.clone(), listener, hivelog::http::Access::no_auth(), stop.clone());
+    let serving = runtime.spawn(serving);
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n").as_bytes()).unwrap();
+    let (mut said, mut release, mut piece) = (String::new(), Some(release), [0; 4096]);
+    let mut until = |said: &mut String, word: &str| {
+        while !said.contains(word) {
+            match client.read(&mut piece) {
+                Ok(read) if read > 0 => said.push_str(&String::from_utf8_lossy(&piece[..read])),
+                _ => break,
+            }
+        }
+    };
+    until(&mut said, upto[0]);
+    if let Some(release) = release.take() {
+        release(&said);
+    }
+    until(&mut said, upto[1]);
+    stop.cancel();
+    runtime.block_on(serving).unwrap();
+    said
+}
+
+/// A stream that begins between a commit and its showing hears of it, though the commit is not for it.
+#[test]
+fn a_filtered_stream_catches_up_with_what_is_not_for_it() {
+    let scenario = FailScenario::setup();
+    let log = Log::temp().unwrap();
+    note(&log);
+    let (entered, has_entered) = mpsc::channel();
+    let (go, may_go) = mpsc::channel::<()>();
+    let (entered, may_go) = (Mutex::new(entered), Mutex::new(may_go));
+    fail::cfg_callback("writer.before-publish", move || {
+        let _heard = entered.lock().unwrap().send(());
+        let _released = may_go.lock().unwrap().recv_timeout(Duration::from_secs(20));
+    })
+    .unwrap();
+    let appending = std::thread::spawn({
+        let log = log.clone();
+        move || note(&log)
+    });
+    has_entered.recv_timeout(Duration::from_secs(20)).unwrap();
+    let path = "/api/stream?after=1&kind=a.other";
+    let said = ask(&log, (path, ""), |_| go.send(()).unwrap(), ["\"seq\":2,", "event: caught_up"]);
+    drop(go);
+    appending.join().unwrap();
+    log.close();
+    scenario.teardown();
+    assert!(said.contains("event: hello") && said.contains("\"seq\":2,"), "{said}");
+    assert!(said.contains("event: caught_up"), "{said}");
+}
+
+/// A range of lines whose reading dies does not look whole.
+#[test]
+fn lines_that_are_not_read_to_their_end_do_not_end_in_good_order() {
+    let scenario = FailScenario::setup();
+    let log = Log::temp().unwrap();
+    note(&log);
+    fail::cfg("range.lines", "panic").unwrap();
+    let lines = "Accept: application/x-ndjson\r\n";
+    let said = ask(&log, ("/api/history", lines), |_| (), ["\r\n\r\n", "\0"]);
+    log.close();
+    scenario.teardown();
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    let (_, body) = said.split_once("\r\n\r\n").unwrap();
+    assert!(!body.contains("0\r\n\r\n"), "{said}");
+}
+
+/// Takes an approval and its decision out while somebody reads, which is the first time that the point is met.
+fn prune_at(point: &str, log: &Log) {
+    let (log, hits) = (log.clone(), AtomicU32::new(0));
+    fail::cfg_callback(point, move || {
+        if hits.fetch_add(1, Ordering::SeqCst) == 0 {
+            let kinds = vec!["approvals".into()];
+            let asked = Prune { before_seq: Some(4), before_ms: None, kinds, dry_run: false };
+            assert_eq!(log.prune(&asked).unwrap().pruned, 2);
+        }
+    })
+    .unwrap();
+}
+
+fn decided(log: &Log) {
+    let desk = Desk::of(log).unwrap();
+    let request = Request { agent: "alice".into(), approval_kind: "spawn".into(), ..Request::default() };
+    let id = desk.request(request).wait().unwrap().id;
+    desk.resolve(Resolve { id, status: ApprovalStatus::Denied, note: None, by: None }).wait().unwrap();
+    note(log);
+}
+
+/// P1: above the floor that a page states it has no hole.
+#[test]
+fn a_page_states_a_floor_that_its_rows_stand_above() {
+    let scenario = FailScenario::setup();
+    let log = Log::temp().unwrap();
+    decided(&log);
+    prune_at("range.planned", &log);
+    let page = log.range(&Range { after: Some(0), ..Range::default() }).unwrap();
+    fail::remove("range.planned");
+    log.close();
+    scenario.teardown();
+    let seqs: Vec<i64> = page.rows().map(|row| row.seq().get()).collect();
+    assert_eq!((page.floor.get(), seqs), (2, vec![3]));
+}
+
+/// P7: a past board is of one moment with the floor that it was judged by.
+#[test]
+fn a_past_board_beside_pruning_is_whole_or_gone() {
+    let scenario = FailScenario::setup();
+    let log = Log::temp().unwrap();
+    decided(&log);
+    prune_at("snapshot.past", &log);
+    let past = log.snapshot_at(Seq::new(1).unwrap());
+    fail::remove("snapshot.past");
+    let again = log.snapshot_at(Seq::new(1).unwrap());
+    log.close();
+    scenario.teardown();
+    let json = String::from_utf8(past.unwrap().json().to_vec()).unwrap();
+    assert!(json.contains("\"agent\":\"alice\""), "{json}");
+    assert!(matches!(again, Err(Error::Gone { .. })), "{again:?}");
 }

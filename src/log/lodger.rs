@@ -60,3 +60,48 @@ fn find<T: Lodger>(lodgers: &[Arc<dyn Lodger>]) -> Option<Arc<T>> {
         lodger.downcast().ok()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::{Lodger, hold};
+    use crate::error::Error;
+    use crate::log::Log;
+    use crate::sync::Mutex;
+
+    struct Slow {
+        leaves: mpsc::Sender<()>,
+        may_go: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Lodger for Slow {
+        fn leave(&self) {
+            self.leaves.send(()).unwrap();
+            hold(&self.may_go).recv().unwrap();
+        }
+    }
+
+    struct Late;
+
+    impl Lodger for Late {
+        fn leave(&self) {}
+    }
+
+    #[test]
+    fn nobody_comes_while_others_leave() {
+        let log = Log::temp().unwrap();
+        let (leaves, is_leaving) = mpsc::channel();
+        let (go, may_go) = mpsc::channel();
+        log.lodge(|_| Ok(Slow { leaves, may_go: Mutex::new(may_go) })).unwrap();
+        let closing = std::thread::spawn({
+            let log = log.clone();
+            move || log.close()
+        });
+        is_leaving.recv().unwrap();
+        let late = log.lodge(|_| Ok(Late)).map(drop);
+        go.send(()).unwrap();
+        closing.join().unwrap();
+        assert_eq!(late, Err(Error::Closed));
+    }
+}

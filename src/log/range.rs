@@ -161,6 +161,7 @@ impl Pager {
         let turned = self.is_turned();
         if self.state.is_none() {
             let plan = plan(conn, &self.range)?;
+            fail::fail_point!("range.planned");
             let order = if turned { Order::Desc } else { self.range.order };
             // Room for a part from the start: a text that grows is copied each time.
             let room = bytes.min(PAGE_PART_BYTES) + ROW_BYTES;
@@ -190,7 +191,6 @@ impl Pager {
         }
         let Some(mut making) = self.state.take() else { return Ok(Made::Nothing) };
         self.read_found(conn, &mut making)?;
-        fail::fail_point!("range.read");
         self.page(conn, making.plan, &making.walk, making.builder).map(Made::Page)
     }
 
@@ -286,6 +286,7 @@ impl Lines {
         if self.done {
             return Ok(None);
         }
+        fail::fail_point!("range.lines");
         let mut walk = if let Some(walk) = self.walk.take() {
             walk
         } else {

@@ -212,3 +212,47 @@ pub(crate) fn during_one_moment<T>(
     moment.finish().map_err(|error| reading(&error))?;
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::{Arc, Connection, Lane, Mutex, POINT_READS_MAX, Readers, lock};
+
+    /// Whoever asks and goes away, again and again, has no more reads under way than who waits.
+    #[test]
+    fn a_read_keeps_its_place_when_its_caller_leaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let readers = Readers::open(&path, None).unwrap();
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let may_go_on = Arc::new(Mutex::new(may_go_on));
+        let ask = || {
+            let (begun, may_go_on) = (begun.clone(), Arc::clone(&may_go_on));
+            readers.run(Lane::Point, move |_| {
+                begun.send(()).unwrap();
+                let _ended = lock(&may_go_on).recv();
+                Ok(())
+            })
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..POINT_READS_MAX {
+            let mut read = pin!(ask());
+            assert!(read.as_mut().poll(&mut cx).is_pending());
+            has_begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        }
+        let mut more = pin!(ask());
+        assert!(more.as_mut().poll(&mut cx).is_pending());
+        assert!(
+            has_begun.recv_timeout(Duration::from_millis(200)).is_err(),
+            "one more than there are places"
+        );
+        drop(go_on);
+        pollster::block_on(more).unwrap();
+    }
+}

@@ -168,7 +168,9 @@ mod tests {
         let told = Arc::<AtomicUsize>::default();
         let count = |told: &Arc<AtomicUsize>| {
             let told = Arc::clone(told);
-            move || drop(told.fetch_add(1, Ordering::Relaxed))
+            move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let (after, unheard) = (count(&told), count(&told));
         let task = Task::new(|_| Ok(Ok(7))).only_while_awaited();

@@ -156,6 +156,8 @@ fn declared_kinds_are_kept_in_the_file() {
     append(&place.open(), r#"{"kind":"container_state_changed","up":false}"#).unwrap();
     for kind in ["sent", "hivelog.mine", "No", "a b", ""] {
         refusal(Log::open(place.path(), Options::default().kind(kind)));
+        refusal(Log::open(place.beside("none.db"), Options::default().kind(kind)));
+        assert!(!place.beside("none.db").exists());
     }
     assert_eq!(lines(&place.open()).len(), 2);
 }

@@ -155,7 +155,7 @@ fn a_damaged_file_is_told() {
 }
 
 /// Another text in the place of an event's, past what the log itself does.
-fn damage(place: &Place, seq: i64, from: &str, to: &str) {
+pub fn damage(place: &Place, seq: i64, from: &str, to: &str) {
     let sql = format!(
         "UPDATE meta SET value = {seq} WHERE name = 'redacting_seq';
          UPDATE events SET payload = replace(payload, '{from}', '{to}') WHERE seq = {seq};

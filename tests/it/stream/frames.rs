@@ -139,3 +139,37 @@ async fn a_heartbeat_moves_the_position_of_a_filtered_stream() {
     log.close();
     assert!(body.next().await.is_none());
 }
+
+/// A piece that a client keeps for as long as it likes keeps itself alone of a commit of megabytes.
+#[tokio::test]
+async fn a_piece_of_a_large_commit_is_a_copy_of_its_own() {
+    let log = Log::temp().expect("a log");
+    let app = router(log.clone(), Access::no_auth());
+    let open = async |query: &str| {
+        let request = axum::http::Request::get(format!("/api/stream{query}")).header("Host", "localhost");
+        let answer = app.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+        let mut body = answer.expect("an answer").into_body().into_data_stream();
+        while !String::from_utf8_lossy(&body.next().await.expect("a frame").expect("no error"))
+            .contains("caught_up")
+        {}
+        body
+    };
+    let (mut some, mut all) = (open("?kind=test.wanted").await, open("").await);
+    let text = "x".repeat(20_000);
+    let drafts = (0..100).map(|number| {
+        let kind = if number == 50 { "test.wanted" } else { "test.other" };
+        let text = if number == 50 { "" } else { &text };
+        hivelog::Draft::of(&json!({"kind": kind, "number": number, "text": text}))
+    });
+    log.submit(hivelog::Command::new(drafts.collect())).wait().expect("stored");
+    let wanted = some.next().await.expect("a frame").expect("no error");
+    assert!(wanted.len() < 1_000 && wanted.is_unique(), "{} bytes of a larger piece", wanted.len());
+    let (mut got, mut seqs) = (0, 0);
+    while seqs < 100 {
+        let piece = all.next().await.expect("a frame").expect("no error");
+        assert!(piece.len() <= 100_000 && piece.is_unique(), "{} bytes", piece.len());
+        seqs += String::from_utf8_lossy(&piece).matches("\ndata: {\"seq\":").count();
+        got += piece.len();
+    }
+    assert!(got > 2_000_000, "{got}");
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::Place;
 use crate::client::Reply;
 use crate::server::{Server, check_problem};
 use crate::sse::{Frame, Stream};
@@ -190,4 +191,28 @@ async fn a_filtered_stream_gives_what_matches_and_moves_on() {
         let live: Vec<&String> = all[before.len()..].iter().filter(|line| wants(query, line)).collect();
         assert_eq!(stream.lines(live.len()).await.iter().collect::<Vec<_>>(), live, "{query}");
     }
+}
+
+/// What is damaged hides nothing that comes before it, and who comes back for it is told why there is no more.
+#[tokio::test]
+async fn a_damaged_event_ends_a_stream_there_and_is_told() {
+    let place = Place::new();
+    let log = place.open();
+    for number in 1..=10 {
+        crate::note(&log, number);
+    }
+    log.close();
+    crate::store::damage(&place, 7, "\"n\":7", "\"n\":8");
+    // Nothing of it is in memory: it is read from the file.
+    let server = Server::serve(place.open(), "127.0.0.1:0".parse().expect("an address")).await;
+    let mut stream = Stream::open(&server, "?after=0", &[]).await;
+    assert_eq!(stream.lines(6).await.len(), 6);
+    while let Some(frame) = stream.try_next().await {
+        assert_eq!(frame.line(), None, "past the damage");
+    }
+    let mut stream = Stream::try_open(&server, "?after=6", &[]).await;
+    assert_eq!(stream.head.status, 500);
+    let body = stream.bytes_to_end().await;
+    check_problem(&Reply { body, ..stream.head }, 500, "storage");
+    assert_eq!(Stream::open(&server, "?after=7", &[]).await.lines(3).await.len(), 3);
 }
