@@ -10,7 +10,26 @@ use crate::board::approval::{Request, Resolve};
 use crate::board::question::{Answer, Ask, Cancel, Expire};
 use crate::board::transient::{Clear, Set};
 use crate::error::Refusal;
-use crate::event::Event;
+use crate::event::{Event, QuestionOutcome, QuestionResolved};
+
+/// The name of the command that makes such an event, where one does.
+pub(crate) const fn command(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::ApprovalAdded(_) => Some("request"),
+        Event::ApprovalResolved(_) => Some("resolve"),
+        Event::QuestionAdded(_) => Some("ask"),
+        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Answered, .. }) => {
+            Some("answer")
+        }
+        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Cancelled, .. }) => {
+            Some("cancel")
+        }
+        Event::QuestionResolved(_) => Some("expire"),
+        Event::TransientSet(_) => Some("set"),
+        Event::TransientCleared(_) => Some("clear"),
+        Event::Sent(_) | Event::Delivered(_) | Event::Custom(_) => None,
+    }
+}
 
 /// What somebody wants of the board.
 #[derive(Clone, Debug, Serialize)]

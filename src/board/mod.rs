@@ -26,7 +26,7 @@ use crate::seq::Seq;
 use crate::store::{meta, rows};
 use crate::wire;
 
-pub(crate) use intent::{Intent, minted_id, plan, settle};
+pub(crate) use intent::{Intent, command, minted_id, plan, settle};
 
 /// What an event means for the board.
 #[derive(Clone, Copy, Debug)]

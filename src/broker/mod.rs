@@ -365,18 +365,22 @@ struct Taken {
 }
 
 /// Takes the text of a message out of the broker, if it is one of this broker's: a raw append may speak of another's.
-pub(crate) fn forget(conn: &rusqlite::Connection, message: &crate::event::Message) -> rusqlite::Result<()> {
+pub(crate) fn forget(conn: &rusqlite::Connection, message: &Message) -> rusqlite::Result<()> {
     if let Some(id) = message.message_id
         && let Some(at) = queue::forget(conn, id, message)?
     {
-        keys::forget_answered(conn, id, at)?;
+        let Message { from, to, body, .. } = message;
+        keys::forget_sent(conn, (SEND, &(from, to, body)), at)?;
     }
     Ok(())
 }
 
+/// The call that sends, among those that have keys.
+const SEND: &str = "send";
+
 /// The key of a sending: `message` is who it is from, who it is for, what it says.
 pub(crate) fn send_key(actor: &str, key: &str, message: (&str, &str, &str)) -> Key {
-    Key::new(actor, key, "send", &message)
+    Key::new(actor, key, SEND, &message)
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Refusal> {

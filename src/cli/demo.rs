@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::Options;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
-use crate::cli::place::open_to_write;
+use crate::cli::place::{for_a_verb, open_to_write};
 use crate::cli::serve::{Door, Running, Signals, warn_of_no_credentials};
 use crate::cli::{replay, swarm};
 use crate::http::Access;
@@ -62,7 +61,7 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
     let mut running =
-        Running::start(open_to_write(&path, &Options::default())?, listener, Vec::new(), Access::no_auth())?;
+        Running::start(open_to_write(&path, &for_a_verb())?, listener, Vec::new(), Access::no_auth())?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {

@@ -2,8 +2,8 @@
 
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
-use crate::cli::place::{Place, open_to_write};
-use crate::{Error, Log, Options};
+use crate::cli::place::{Place, for_a_verb, open_to_write};
+use crate::{Error, Log};
 
 /// Who carries out a command that writes.
 pub(crate) enum Door {
@@ -21,7 +21,7 @@ impl Door {
             return Self::server(place.client(url)?);
         }
         let path = if may_create { place.file.path_to_make()? } else { place.file.path()? };
-        match open_to_write(&path, &Options::default().create(may_create)) {
+        match open_to_write(&path, &for_a_verb().create(may_create)) {
             Ok(log) => Ok(Self::File(log)),
             Err(Error::Locked { url: Some(url), .. }) => Self::server(place.client(&url)?),
             Err(error @ Error::Locked { .. }) => Err(Failure::later(error)),

@@ -10,7 +10,7 @@ use crate::access::first::token_path;
 use crate::cli::client::{Client, is_same_server};
 use crate::cli::failure::Failure;
 use crate::store::lock;
-use crate::{Error, Log, Options};
+use crate::{Error, Log, Options, Retention};
 
 /// How long a file is waited for whose holder does not say where it serves.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -155,13 +155,18 @@ impl Place {
         if let Some(url) = &self.url {
             return Ok(Writer::Server(self.client(url)?));
         }
-        match open_to_write(&self.file.path()?, &Options::default().create(false)) {
+        match open_to_write(&self.file.path()?, &for_a_verb().create(false)) {
             Ok(log) => Ok(Writer::File(log)),
             Err(Error::Locked { url: Some(url), .. }) => Ok(Writer::Server(self.client(&url)?)),
             Err(error @ Error::Locked { .. }) => Err(Failure::later(error)),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// How a verb opens a file that nobody serves: what is kept for how long is `serve`'s to say, which is not running.
+pub(crate) fn for_a_verb() -> Options {
+    Options::default().retention(Retention::forever())
 }
 
 /// Who writes a log that is there.

@@ -70,7 +70,7 @@ pub(super) fn answer(body: &impl Serialize) -> Response {
 pub(super) fn key(
     caller: &Caller,
     headers: &HeaderMap,
-    what: &str,
+    what: &'static str,
     content: &impl Serialize,
 ) -> Result<Option<Key>, Problem> {
     Ok(append::idempotency_key(headers)?.map(|key| Key::new(caller.actor(), key, what, content)))

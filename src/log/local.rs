@@ -102,7 +102,8 @@ fn append_under(
 ) -> Result<Result<Appended, Refusal>, Failure> {
     let content_hash = hash_all(drafts);
     if let Some(known) = keys::find(turn.conn, actor, key)? {
-        return Ok(answer_known(known, (content_hash, drafts.len()), key).map(|()| Appended {
+        let asked = (keys::APPEND, content_hash, drafts.len());
+        return Ok(answer_known(known, asked, key).map(|()| Appended {
             seqs: (known.first.get()..=known.last.get()).map(Seq::clamped).collect(),
             new: 0,
             id: None,
@@ -150,7 +151,7 @@ fn append_one(turn: &Turn<'_>, actor: &str, draft: &Draft) -> Result<Result<(Seq
     };
     let content_hash = hash(record);
     if let Some(known) = keys::find(turn.conn, actor, key)? {
-        return Ok(answer_known(known, (content_hash, 1), key).map(|()| (known.first, false)));
+        return Ok(answer_known(known, (keys::APPEND, content_hash, 1), key).map(|()| (known.first, false)));
     }
     let taken = take(turn, record)?;
     if let Ok(seq) = taken {
@@ -169,7 +170,7 @@ fn carry_out(
     if let Some((actor, key)) = key
         && let Some(known) = keys::find(turn.conn, actor, key)?
     {
-        if let Err(refusal) = answer_known(known, (content_hash, 1), key) {
+        if let Err(refusal) = answer_known(known, (intent.name(), content_hash, 1), key) {
             return Ok(Err(refusal));
         }
         let id = keys::answer(turn.conn, actor, key)?.and_then(|answer| answer.parse().ok());
@@ -224,10 +225,10 @@ fn take(turn: &Turn<'_>, record: &Arc<Record>) -> Result<Result<Seq, Refusal>, F
 
 pub(super) fn answer_known(
     known: Known,
-    (content_hash, events): ([u8; 32], usize),
+    (what, content_hash, events): (&str, [u8; 32], usize),
     key: &str,
 ) -> Result<(), Refusal> {
-    if known.stands_for(content_hash, events) { Ok(()) } else { Err(Refusal::KeyReused(key.into())) }
+    if known.stands_for(what, content_hash, events) { Ok(()) } else { Err(Refusal::KeyReused(key.into())) }
 }
 
 /// The hash of an event's content: kind and payload, as they are stored.

@@ -59,7 +59,7 @@ pub(super) fn carry_out(
     if let Some((actor, key)) = key
         && let Some(known) = keys::find(turn.conn, actor, key)?
     {
-        return Ok(answer_known(known, (content_hash, 1), key).map(|()| done(known.first, 0)));
+        return Ok(answer_known(known, ("redact", content_hash, 1), key).map(|()| done(known.first, 0)));
     }
     // It may be an event of this very transaction.
     turn.flush()?;
@@ -78,7 +78,7 @@ pub(super) fn carry_out(
     if let Some(step) = board::step(&event) {
         board::resize(turn.conn, step, payload.len())?;
     }
-    keys::forget_content(turn.conn, asked.seq)?;
+    keys::forget_content(turn.conn, asked.seq, board::command(&event).unwrap_or_default())?;
     meta::set_integer(turn.conn, "redactions", meta::integer(turn.conn, "redactions")? + 1)?;
     wipe::note(turn.conn)?;
     let told = tell(turn, asked)?;

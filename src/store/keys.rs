@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Refusal};
 use crate::limits::{BATCH_EVENTS_MAX, KEY_KEPT_MS};
 use crate::seq::Seq;
-use crate::store::fault::Failure;
 use crate::store::reading;
 use crate::store::task::Done;
 use crate::store::turn::Turn;
@@ -23,41 +22,48 @@ pub(crate) struct Known {
     pub(crate) last: Seq,
 }
 
-/// In place of the hash of a content that is to be gone: a short one could be guessed from it.
-const FORGOTTEN: [u8; 32] = [0; 32];
+/// The call whose keys have no answer of their own: an append.
+pub(crate) const APPEND: &str = "append";
+
+/// In place of the hash of a content that is to be gone, since a short one could be guessed from its hash: all that
+/// is left of it is which call it was of.
+fn forgotten(what: &str) -> [u8; 32] {
+    content_hash("forgotten", &what)
+}
 
 impl Known {
-    /// Whether the content of this hash is what the key stands for. What was redacted could be any of as many
-    /// events.
-    pub(crate) fn stands_for(&self, content_hash: [u8; 32], events: usize) -> bool {
+    /// Whether the content of this hash, sent to the call of this name, is what the key stands for. What was redacted
+    /// could be any of as many events.
+    pub(crate) fn stands_for(&self, what: &str, content_hash: [u8; 32], events: usize) -> bool {
         let count = usize::try_from(self.last.get() - self.first.get() + 1).unwrap_or(0);
-        self.content_hash == content_hash || (self.content_hash == FORGOTTEN && count == events)
+        self.content_hash == content_hash || (count == events && self.content_hash == forgotten(what))
     }
 }
 
-/// Forgets what was sent under the keys of this event; that they stand for it stays.
-pub(crate) fn forget_content(conn: &Connection, seq: Seq) -> rusqlite::Result<()> {
+/// Forgets what was sent under the keys of this event, which was appended or made by a command of this name; that they
+/// stand for it stays.
+pub(crate) fn forget_content(conn: &Connection, seq: Seq, command: &str) -> rusqlite::Result<()> {
     let batch = i64::try_from(BATCH_EVENTS_MAX).unwrap_or(i64::MAX);
     conn.prepare_cached(
-        "UPDATE keys SET content_hash = ?3
+        "UPDATE keys SET content_hash = iif(answer IS NULL, ?3, ?4)
          WHERE first_seq > max(0, ?1 - ?2) AND first_seq <= ?1 AND last_seq >= ?1",
     )?
-    .execute((seq.get(), batch, FORGOTTEN))?;
+    .execute((seq.get(), batch, forgotten(APPEND), forgotten(command)))?;
     Ok(())
 }
 
 /// The sign has the index by age taken: nearly all keys of messages stand for no event.
 const FORGET_ANSWERED: &str = "UPDATE keys SET content_hash = ?4
-     WHERE +first_seq = 0 AND answer = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3";
+     WHERE +first_seq = 0 AND content_hash = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3";
 
-/// Forgets what was sent under the keys of what made no event, was answered so and was written then.
-pub(crate) fn forget_answered(conn: &Connection, answer: i64, at: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached(FORGET_ANSWERED)?.execute((
-        answer.to_string(),
-        at * 1_000,
-        (at + 1) * 1_000,
-        FORGOTTEN,
-    ))?;
+/// Forgets what was sent to a call that made no event, where it was this and was written at this time.
+pub(crate) fn forget_sent(
+    conn: &Connection,
+    (what, content): (&str, &impl Serialize),
+    at: i64,
+) -> rusqlite::Result<()> {
+    let hash = content_hash(what, content);
+    conn.prepare_cached(FORGET_ANSWERED)?.execute((hash, at * 1_000, (at + 1) * 1_000, forgotten(what)))?;
     Ok(())
 }
 
@@ -66,13 +72,22 @@ pub(crate) fn forget_answered(conn: &Connection, answer: i64, at: i64) -> rusqli
 pub(crate) struct Key {
     actor: Arc<str>,
     text: Box<str>,
+    what: &'static str,
     content_hash: [u8; 32],
 }
 
 impl Key {
     /// The key of a command: `what` names the call, `content` is all that the client said.
-    pub(crate) fn new(actor: &str, key: &str, what: &str, content: &impl Serialize) -> Self {
-        Self { actor: actor.into(), text: key.into(), content_hash: content_hash(what, content) }
+    pub(crate) fn new(actor: &str, key: &str, what: &'static str, content: &impl Serialize) -> Self {
+        Self { actor: actor.into(), text: key.into(), what, content_hash: content_hash(what, content) }
+    }
+
+    /// What was answered before, where it stands for what was sent now.
+    fn answered<T: DeserializeOwned>(&self, known: Known, kept: Option<String>) -> Result<T, Refusal> {
+        let is_this = known.stands_for(self.what, self.content_hash, 1);
+        // Never a fault of the log: another program may have put it there.
+        let answer = kept.filter(|_| is_this).and_then(|text| serde_json::from_str(&text).ok());
+        answer.ok_or_else(|| Refusal::KeyReused(self.text.clone()))
     }
 }
 
@@ -98,12 +113,8 @@ impl Key {
     ) -> Result<Option<Result<T, Error>>, Error> {
         let failed = |error: rusqlite::Error| reading(&error);
         let Some(known) = find(conn, &self.actor, &self.text).map_err(failed)? else { return Ok(None) };
-        if !known.stands_for(self.content_hash, 1) {
-            return Ok(Some(Err(Refusal::KeyReused(self.text.clone()).into())));
-        }
-        let text = answer(conn, &self.actor, &self.text).map_err(failed)?.unwrap_or_default();
-        let answer = serde_json::from_str(&text).map_err(|_| Refusal::KeyReused(self.text.clone()).into());
-        Ok(Some(answer))
+        let kept = answer(conn, &self.actor, &self.text).map_err(failed)?;
+        Ok(Some(self.answered(known, kept).map_err(Into::into)))
     }
 }
 
@@ -114,23 +125,19 @@ pub(crate) fn once<T: Serialize + DeserializeOwned>(
     write: impl FnOnce() -> Done<T>,
 ) -> Done<Once<T>> {
     let fresh = |answer| Once { answer, is_new: true };
-    let Some(Key { actor, text: key, content_hash }) = key else {
+    let Some(key) = key else {
         return Ok(write()?.map(fresh));
     };
-    if let Some(known) = find(turn.conn, actor, key)? {
-        if !known.stands_for(*content_hash, 1) {
-            return Ok(Err(Refusal::KeyReused(key.clone())));
-        }
-        let text = answer(turn.conn, actor, key)?.unwrap_or_default();
-        let answer = serde_json::from_str(&text)
-            .map_err(|error| Failure::Stop(format!("the answer kept for a key cannot be read: {error}")))?;
-        return Ok(Ok(Once { answer, is_new: false }));
+    let (actor, text) = (&*key.actor, &*key.text);
+    if let Some(known) = find(turn.conn, actor, text)? {
+        let kept = answer(turn.conn, actor, text)?;
+        return Ok(key.answered(known, kept).map(|answer| Once { answer, is_new: false }));
     }
     let done = write()?;
     if let Ok(answer) = &done {
-        let known = Known { content_hash: *content_hash, first: Seq::ZERO, last: Seq::ZERO };
-        insert(turn.conn, (actor, key), known, turn.now_ms)?;
-        set_answer(turn.conn, actor, key, answer)?;
+        let known = Known { content_hash: key.content_hash, first: Seq::ZERO, last: Seq::ZERO };
+        insert(turn.conn, (actor, text), known, turn.now_ms)?;
+        set_answer(turn.conn, actor, text, answer)?;
     }
     Ok(done.map(fresh))
 }
@@ -192,12 +199,14 @@ pub(crate) fn insert(
 }
 
 /// The key of one appended event alone, given by nobody in particular: what an export can tell in the
-/// event's own envelope. The key of a command stands for what was asked, not for the event; it has an answer.
+/// event's own envelope. The key of a command stands for what was asked, not for the event; it has an answer. Nor does
+/// one whose content was forgotten stand for what is left of it.
 pub(crate) fn of_one(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<String>> {
     conn.prepare_cached(
-        "SELECT key FROM keys WHERE first_seq = ?1 AND last_seq = ?1 AND actor = '' AND answer IS NULL",
+        "SELECT key FROM keys WHERE first_seq = ?1 AND last_seq = ?1 AND actor = '' AND answer IS NULL
+           AND content_hash <> ?2",
     )?
-    .query_row([seq.get()], |row| row.get(0))
+    .query_row((seq.get(), forgotten(APPEND)), |row| row.get(0))
     .optional()
 }
 
@@ -224,12 +233,12 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept
     let mut statement = conn.prepare(
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms, answer FROM keys
          WHERE last_seq <= ?1 AND first_seq > 0 AND actor <> ?2
-           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL
+           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL OR content_hash = ?3
                 OR NOT EXISTS (SELECT 1 FROM events WHERE seq = first_seq))
          ORDER BY first_seq, actor, key",
     )?;
     statement
-        .query_map((head.get(), MIRROR), |row| {
+        .query_map((head.get(), MIRROR, forgotten(APPEND)), |row| {
             let known = Known {
                 content_hash: row.get(2)?,
                 first: Seq::clamped(row.get(3)?),
@@ -253,7 +262,7 @@ mod tests {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate::up(&mut conn).unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {FORGET_ANSWERED}");
-        let plan: String = conn.query_row(&sql, (None::<i64>, 1, 2, 3), |row| row.get(3)).unwrap();
+        let plan: String = conn.query_row(&sql, (1, 2, 3, 4), |row| row.get(3)).unwrap();
         assert!(plan.contains("keys_by_age"), "{plan}");
     }
 }

@@ -227,27 +227,78 @@ async fn no_hash_of_a_redacted_text_is_kept() {
     let other = json!({"from": "alice", "to": "bob", "body": "other"});
     assert_eq!(server.send_under("other", "POST", "/api/messages", &other).await.json()["id"], 2);
     while server.head().await < 5 {}
-    let kept = || -> Vec<(String, bool)> {
+    let kept = || -> Vec<(String, Vec<u8>)> {
         let shell = foreign(server.log.path());
-        let mut statement = shell
-            .prepare("SELECT key, content_hash = zeroblob(32) FROM keys ORDER BY key")
-            .expect("prepared");
+        let mut statement =
+            shell.prepare("SELECT key, content_hash FROM keys ORDER BY key").expect("prepared");
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
         rows.map(|row| row.expect("a row")).collect()
     };
     // The mirror has keys of its own, one for each message.
     let names = ["batch", "broker:1", "broker:2", "message", "other", "question"];
-    assert_eq!(kept(), names.map(|name| (name.to_owned(), false)));
+    let before = kept();
+    assert_eq!(before.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
     for seq in [2, 3, 4] {
         assert_eq!(redact(&server, seq).await.status, 200);
     }
-    assert_eq!(kept(), names.map(|name| (name.to_owned(), !["other", "broker:2"].contains(&name))));
+    for ((name, was), (_, is)) in before.iter().zip(kept()) {
+        assert_eq!(*was == is, ["other", "broker:2"].contains(&name.as_str()), "{name}");
+    }
     // The keys stand for what they stood for, and for nothing else.
     assert_eq!(server.post(&headers, &batch).await.json()["seqs"], json!([1, 2]));
     check_problem(&server.post(&headers, r#"{"kind":"app.note"}"#).await, 422, "key-reused");
     assert_eq!(server.send_under("message", "POST", "/api/messages", &message).await.json()["id"], 1);
     check_problem(&server.send_under("other", "POST", "/api/messages", &message).await, 422, "key-reused");
     assert_eq!(server.head().await, 8);
+}
+
+/// A key whose content was forgotten stands for the call that it was given to, and for no other.
+#[tokio::test]
+async fn a_key_of_what_was_redacted_stands_for_no_other_call() {
+    let server = Server::start().await;
+    let note = json!({"kind": "app.note", "text": SECRET});
+    let request = json!({"agent": "alice", "approval_kind": "spawn", "description": SECRET});
+    let question = json!({"asker": "alice", "question": SECRET});
+    let message = json!({"from": "alice", "to": "bob", "body": SECRET});
+    let given = [
+        ("note", "/api/events", &note),
+        ("request", "/api/approvals", &request),
+        ("question", "/api/questions", &question),
+        ("message", "/api/messages", &message),
+    ];
+    let mut answers = Vec::new();
+    for (key, path, body) in given {
+        answers.push(server.send_under(key, "POST", path, body).await.json());
+    }
+    while server.head().await < 4 {}
+    for seq in 1..=4 {
+        assert_eq!(redact(&server, seq).await.status, 200);
+    }
+    let head = server.head().await;
+    let other = json!({"kind": "app.note", "text": "another"});
+    let resolve = json!({"status": "denied"});
+    let calls = [
+        ("POST", "/api/events", &other),
+        ("POST", "/api/approvals", &request),
+        ("POST", "/api/approvals/1/resolve", &resolve),
+        ("POST", "/api/questions", &question),
+        ("POST", "/api/messages", &message),
+        ("POST", "/api/messages/1/ack", &Value::Null),
+        ("POST", "/api/agents/bob/requeue", &Value::Null),
+    ];
+    for ((key, own, _), answer) in given.iter().zip(&answers) {
+        for (method, path, body) in calls {
+            let body = if body.is_null() { String::new() } else { body.to_string() };
+            let reply = server.call(method, path, &[JSON, ("Idempotency-Key", key)], body.as_bytes()).await;
+            if path == *own {
+                assert_eq!((reply.status, &reply.json()), (200, answer), "{key} {path}");
+            } else {
+                check_problem(&reply, 422, "key-reused");
+            }
+        }
+    }
+    assert_eq!(server.head().await, head, "nothing came of it, and the log takes appends");
+    server.append(r#"{"kind":"app.note"}"#).await;
 }
 
 /// What is refused for its key has taken nothing away.
