@@ -29,6 +29,11 @@ pub const OPEN_BYTES_MAX: i64 = 64 << 20;
 pub const OPEN_ITEMS_PER_AGENT_MAX: i64 = 1_000;
 /// Their text.
 pub const OPEN_BYTES_PER_AGENT_MAX: i64 = 8 << 20;
+/// Open questions of a list between peers, and their text, the oldest first: as much as one agent may have asked. What
+/// is put to one agent comes of many.
+pub const OPEN_ITEMS_LISTED: usize = 1_000;
+/// See [`OPEN_ITEMS_LISTED`].
+pub const OPEN_BYTES_LISTED: usize = 8 << 20;
 /// Options of one question: more do not fit on a page that is answered on a phone.
 pub const OPTIONS_MAX: usize = 64;
 /// How long a transient lasts unrenewed, where nothing is said.

@@ -8,10 +8,11 @@ mod shell;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
+use hivelog::{Draft, Log, Options};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -216,4 +217,24 @@ fn a_server_keeps_what_it_is_told_to_keep() {
     ]);
     assert_eq!(place.json(&["state", "--json"])["floor"], 0);
     drop(server);
+}
+
+/// How long events are kept is said to `serve`: a verb on the file of a server that is stopped takes nothing out.
+#[test]
+fn a_verb_on_the_file_carries_out_no_rule() {
+    let place = Place { folder: tempfile::tempdir().expect("a folder") };
+    let old =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") - Duration::from_hours(24 * 40);
+    let old_ms = i64::try_from(old.as_millis()).expect("a time");
+    let log = Log::open(place.db(), Options::default().clock(move || old_ms)).expect("a log");
+    let sent = r#"{"kind":"sent","from":"alice","to":"bob","body":"x","at":1}"#;
+    let drafts = vec![Draft::from_json(sent).expect("a draft"); 200];
+    log.submit(hivelog::Command::new(drafts)).wait().expect("stored");
+    log.close();
+    for args in [["token", "add", "--role", "agent", "--name", "alice"].as_slice(), &["send", "bob", "hello"]]
+    {
+        place.run(args).assert().success();
+    }
+    let all = place.run(&["history", "--limit", "1000", "--kind", "sent", "--json"]).assert().success();
+    assert!(String::from_utf8_lossy(&all.get_output().stdout).lines().count() >= 200);
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::board::{
-    VIEW_COLUMNS, Which, id_was_given, load, lost, next_id, raw, unreadable, view_rows, winner,
+    VIEW_COLUMNS, Which, id_was_given, is_too_large, load, lost, next_id, raw, unreadable, view_rows, winner,
 };
 use crate::error::Refusal;
 use crate::event::{ApprovalAdded, ApprovalResolved, ApprovalStatus, Event};
@@ -122,7 +122,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
          LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
         which.clauses("agent")
     );
-    view_rows(conn, &sql, [which.param()], out, |row, out| {
+    view_rows(conn, &sql, [which.param()], (out, which.bytes_max()), |row, out| {
         let Some(seq) = row.get::<_, Option<i64>>(4)? else {
             out.extend_from_slice(OPEN.as_bytes());
             return Ok(());
@@ -197,7 +197,7 @@ impl Resolve {
         }
         let asked = winner(conn, found.added_seq)?.and_then(|row| row.event().ok());
         let Some(Event::ApprovalAdded(asked)) = asked else { return Ok(Err(Refusal::Unknown(what.into()))) };
-        Ok(Ok(Some(Event::ApprovalResolved(ApprovalResolved {
+        let mut resolved = ApprovalResolved {
             id: self.id,
             agent: asked.agent,
             approval_kind: asked.approval_kind,
@@ -207,6 +207,14 @@ impl Resolve {
             note: self.note.clone(),
             description: asked.description,
             by: self.by.clone(),
-        }))))
+        };
+        // What is copied from the request leaves room for the decision: nobody can ask for what nobody can decide.
+        if is_too_large(&resolved) {
+            resolved.description = None;
+        }
+        if is_too_large(&resolved) {
+            resolved.sha_short = None;
+        }
+        Ok(Ok(Some(Event::ApprovalResolved(resolved))))
     }
 }

@@ -105,9 +105,9 @@ impl Intent {
 pub(crate) fn plan(
     conn: &Connection,
     intent: &Intent,
-    now_ms: i64,
+    wall_ms: i64,
 ) -> rusqlite::Result<Result<Option<Event>, Refusal>> {
-    let now = now_ms / 1_000;
+    let now = wall_ms.max(0) / 1_000;
     match intent {
         Intent::Request(request) => request.plan(conn),
         Intent::Resolve(resolve) => resolve.plan(conn, now),

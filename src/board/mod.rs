@@ -17,10 +17,11 @@ pub(crate) mod view;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use serde::Serialize;
 
 use crate::error::Refusal;
 use crate::event::Event;
-use crate::limits::RECENT_ITEMS;
+use crate::limits::{PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RECENT_ITEMS};
 use crate::row::{Builder, Row, RowRef, Style};
 use crate::seq::Seq;
 use crate::store::{meta, rows};
@@ -182,14 +183,16 @@ fn view_rows(
     conn: &Connection,
     sql: &str,
     params: impl rusqlite::Params,
-    out: &mut Vec<u8>,
+    (out, bytes_max): (&mut Vec<u8>, usize),
     mut rest: impl FnMut(&rusqlite::Row<'_>, &mut Vec<u8>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut statement = rows::prepare(conn, sql)?;
     let mut rows = statement.query(params)?;
     out.push(b'[');
     let begin = out.len();
-    while let Some(row) = rows.next()? {
+    while out.len() - begin < bytes_max
+        && let Some(row) = rows.next()?
+    {
         if out.len() > begin {
             out.push(b',');
         }
@@ -210,6 +213,11 @@ fn view_rows(
     }
     out.push(b']');
     Ok(())
+}
+
+/// Whether an event of this payload is larger than one may be.
+fn is_too_large(payload: &impl Serialize) -> bool {
+    serde_json::to_vec(payload).is_ok_and(|text| text.len() > PAYLOAD_BYTES_MAX)
 }
 
 /// Appends an array to what is an array already, or nothing yet: the two become one.
@@ -253,6 +261,14 @@ impl Which {
                 "WHERE x.{owner} = ?1 AND x.resolved_seq IS NOT NULL
                  ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"
             ),
+        }
+    }
+
+    /// Where a list of it ends: what is closed has no bound in all, as what is open has.
+    const fn bytes_max(&self) -> usize {
+        match self {
+            Self::One(_) | Self::Open(_) => usize::MAX,
+            Self::Closed(_) => PAGE_BYTES_MAX,
         }
     }
 

@@ -15,7 +15,8 @@ use crate::broker::{Broker, check_name, check_recipient};
 use crate::error::{Error, Refusal};
 use crate::event::{OPERATOR, QuestionOutcome, TTL_WATCHDOG};
 use crate::limits::{
-    COMMAND_TIMEOUT, OPEN_BYTES_PER_AGENT_MAX, OPEN_ITEMS_PER_AGENT_MAX, PAYLOAD_BYTES_MAX, RECENT_ITEMS,
+    COMMAND_TIMEOUT, OPEN_BYTES_LISTED, OPEN_BYTES_PER_AGENT_MAX, OPEN_ITEMS_LISTED,
+    OPEN_ITEMS_PER_AGENT_MAX, PAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RECENT_ITEMS,
 };
 use crate::store::fault::Failure;
 use crate::store::keys::{Key, Once, once};
@@ -119,14 +120,14 @@ pub(crate) fn find(conn: &Connection, id: i64) -> rusqlite::Result<Option<PeerQu
 
 /// Appends `[`, the rows, then `]`.
 pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    let (whose, state, order, limit) = match which {
+    let (whose, state, order, limit, bytes_max) = match which {
         Which::One(id) => {
             let row = find(conn, *id)?.map(|question| question.json()).unwrap_or_default();
             out.extend_from_slice(format!("[{row}]").as_bytes());
             return Ok(());
         }
-        Which::Open(whose) => (whose, "=", "ASC", OPEN_ITEMS_PER_AGENT_MAX.to_string()),
-        Which::Closed(whose) => (whose, "<>", "DESC", RECENT_ITEMS.to_string()),
+        Which::Open(whose) => (whose, "=", "ASC", OPEN_ITEMS_LISTED, OPEN_BYTES_LISTED),
+        Which::Closed(whose) => (whose, "<>", "DESC", RECENT_ITEMS, PAGE_BYTES_MAX),
     };
     let (column, name) = match whose {
         Whose::All => ("?1", ""),
@@ -139,7 +140,9 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
     let mut rows = statement.query([name])?;
     out.push(b'[');
     let begin = out.len();
-    while let Some(row) = rows.next()? {
+    while out.len() - begin < bytes_max
+        && let Some(row) = rows.next()?
+    {
         if out.len() > begin {
             out.push(b',');
         }
@@ -299,7 +302,7 @@ impl Broker {
         let (shared, to): (_, Arc<str>) = (Arc::clone(&self.shared), to.into());
         let (peer, weight) = (Arc::clone(&to), ask.question.len());
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || put(turn.conn, &ask, &to, turn.now_ms / 1_000))
+            once(turn, key.as_ref(), || put(turn.conn, &ask, &to, turn.wall_ms.max(0) / 1_000))
         });
         let task = task.after(move |asked| {
             if asked.is_new {
@@ -319,7 +322,7 @@ impl Broker {
         }
         let id = given.id;
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || Ok(answer(turn.conn, &given, turn.now_ms / 1_000)?))
+            once(turn, key.as_ref(), || Ok(answer(turn.conn, &given, turn.wall_ms.max(0) / 1_000)?))
         });
         self.end_of(id, task)
     }
@@ -328,7 +331,7 @@ impl Broker {
     pub(crate) fn cancel_peer(&self, id: i64, by: &str, key: Option<Key>) -> Pending<Once<()>> {
         let by: Box<str> = by.into();
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || Ok(cancel(turn.conn, id, &by, turn.now_ms / 1_000)?))
+            once(turn, key.as_ref(), || Ok(cancel(turn.conn, id, &by, turn.wall_ms.max(0) / 1_000)?))
         });
         self.end_of(id, task)
     }

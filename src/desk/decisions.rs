@@ -115,9 +115,13 @@ impl Desk {
     /// # Errors
     /// [`Refusal::Unknown`], [`Error::Closed`] when the log is closed, [`Error::Storage`].
     pub async fn decision(&self, id: i64) -> Result<ApprovalRow, Error> {
-        wait::decided(&self.log, "approval_resolved", id, move |conn| {
-            Ok(approval::look(conn, id)?.map(|(_, is_decided)| is_decided))
-        })
+        wait::decided(
+            &self.log,
+            "approval_resolved",
+            id,
+            |feed, _| feed,
+            move |conn| Ok(approval::look(conn, id)?.map(|(_, is_decided)| is_decided)),
+        )
         .await?;
         self.approval(id)
     }
@@ -168,9 +172,13 @@ impl Desk {
     /// # Errors
     /// As [`Desk::decision`].
     pub async fn outcome(&self, id: i64) -> Result<QuestionRow, Error> {
-        wait::decided(&self.log, "question_resolved", id, move |conn| {
-            Ok(question::look(conn, id)?.map(|(_, is_closed)| is_closed))
-        })
+        wait::decided(
+            &self.log,
+            "question_resolved",
+            id,
+            |feed, _| feed,
+            move |conn| Ok(question::look(conn, id)?.map(|(_, is_closed)| is_closed)),
+        )
         .await?;
         self.question(id)
     }

@@ -20,7 +20,7 @@ use crate::http::caller::Caller;
 use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::problem::Problem;
-use crate::http::{Shared, pasted};
+use crate::http::{Shared, herald, pasted};
 use crate::store::readers::{Lane, at_one_moment};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -134,7 +134,7 @@ async fn one(
     let found = readers.run(Lane::Point, look).await?;
     let (_, is_decided) = found.filter(|(agent, _)| caller.sees(agent)).ok_or_else(Problem::not_found)?;
     if !is_decided {
-        let decided = wait::decided(&door.log, "approval_resolved", id, move |conn| {
+        let decided = wait::decided(&door.log, "approval_resolved", id, herald::seat(&door), move |conn| {
             Ok(approval::look(conn, id)?.map(|(_, is_decided)| is_decided))
         });
         command::patiently(&door, &caller, wait, decided).await?;
@@ -148,13 +148,14 @@ async fn one(
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "the query is read by name; this is its documentation")]
 pub(super) struct AskedList {
-    /// Only what is open (`true`), or only the last 50 that were closed (`false`); both by default.
+    /// Only what is open (`true`), or only the last that were closed (`false`); both by default.
     open: Option<bool>,
     /// Only the caller's own.
     mine: Option<bool>,
 }
 
-/// Lists approvals: the open ones, the oldest first, then the last 50 closed, the newest first.
+/// Lists approvals: the open ones, the oldest first, then the last closed ones, 50 and 4 MiB of them at most, the
+/// newest first.
 #[utoipa::path(
     get, path = "/api/approvals", tag = "approvals", params(AskedList),
     responses(
@@ -167,7 +168,7 @@ async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Res
     let asked = command::listed(params)?;
     let owner = caller.lists(asked.mine)?;
     let which = Which::listed(asked.open, owner);
-    let rows = door.log.shared().readers.run(Lane::Point, move |conn| view(conn, &which)).await?;
+    let rows = door.log.shared().readers.run(Lane::Scan, move |conn| view(conn, &which)).await?;
     Ok(pasted([Bytes::from_static(b"{\"approvals\":"), rows.into(), Bytes::from_static(b"}")]))
 }
 

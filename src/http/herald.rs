@@ -7,9 +7,12 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use crate::http::Door;
 use crate::limits::{WAVE_PAUSE_PER_STREAM, WAVE_STREAMS};
 use crate::log::Shared;
+use crate::log::feed::Feed;
 use crate::log::herald::{Herald, Office};
+use crate::query::Filter;
 use crate::tail::Woken;
 
 /// What is shorter costs a timer more than it saves.
@@ -19,9 +22,18 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 ///
 /// A task, not the writer's thread: waking a thousand streams takes it longer than a commit. It ends with the
 /// last stream or the log, at the commit after that.
-pub(super) fn keep(herald: &Arc<Herald>, shared: &Arc<Shared>) {
+fn keep(herald: &Arc<Herald>, shared: &Arc<Shared>) {
     if let Some(office) = herald.take_office() {
         tokio::spawn(tell(office, Arc::clone(shared)));
+    }
+}
+
+/// Gives a live read its seat.
+pub(super) fn seat(door: &Door) -> impl Fn(Feed, &Arc<Filter>) -> Feed {
+    |feed, filter| {
+        let feed = feed.seated(&door.herald, filter);
+        keep(&door.herald, door.log.shared());
+        feed
     }
 }
 

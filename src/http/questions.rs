@@ -22,7 +22,7 @@ use crate::http::command::{self, AskedOne, Done, Opened};
 use crate::http::params::{NoParams, Params};
 use crate::http::peers::{self, Found};
 use crate::http::problem::Problem;
-use crate::http::{Shared, json, pasted};
+use crate::http::{Shared, herald, json, pasted};
 use crate::store::readers::{Lane, at_one_moment};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -222,7 +222,7 @@ async fn one(
         return Err(Problem::not_found());
     }
     if !is_closed {
-        let closed = wait::decided(&door.log, "question_resolved", id, move |conn| {
+        let closed = wait::decided(&door.log, "question_resolved", id, herald::seat(&door), move |conn| {
             Ok(question::look(conn, id)?.map(|(_, is_closed)| is_closed))
         });
         command::patiently(&door, &caller, wait, closed).await?;
@@ -236,7 +236,8 @@ async fn one(
     command::row(&rows)
 }
 
-/// Lists questions: the open ones, the oldest first, then the last 50 closed, the newest first. An agent sees
+/// Lists questions: the open ones, the oldest first, then the last closed ones, 50 and 4 MiB of them at most, the
+/// newest first. An agent sees
 /// its own, those that were put to it, and under `--peer-answers` the open ones of others.
 #[utoipa::path(
     get, path = "/api/questions", tag = "questions", params(AskedList),
@@ -249,6 +250,6 @@ async fn list(State(door): State<Shared>, caller: Caller, params: Params) -> Res
     caller.may_see_own()?;
     let asked = command::listed(params)?;
     let view = peers::listed(&door, &caller, &asked)?;
-    let rows = door.log.shared().readers.run(Lane::Point, view).await?;
+    let rows = door.log.shared().readers.run(Lane::Scan, view).await?;
     Ok(pasted([Bytes::from_static(b"{\"questions\":"), rows.into(), Bytes::from_static(b"}")]))
 }

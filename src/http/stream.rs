@@ -77,8 +77,7 @@ async fn follow(
     let look = move |conn: &rusqlite::Connection| look_ahead(conn, &looked, start);
     let begin = shared.readers.run(Lane::Point, look).await?;
     let filter = Arc::new(filter);
-    let feed = Feed::begin(Arc::clone(&shared), start, begin).seated(&door.herald, &filter);
-    herald::keep(&door.herald, &shared);
+    let feed = herald::seat(&door)(Feed::begin(Arc::clone(&shared), start, begin), &filter);
     let stopped = door.stop.clone().cancelled_owned();
     let gone = caller.gone();
     let frames = Frames::new(feed, filter, async move {

@@ -256,12 +256,8 @@ impl Log {
     /// [`Error::Storage`].
     pub fn follow(&self, start: impl Into<Start>, filter: Filter) -> Result<Follower, Error> {
         let begin = self.inner.shared.readers.with(look_at_store)?;
-        Ok(self.follow_at(start.into(), begin, filter))
-    }
-
-    /// The same for who has looked at head and floor already.
-    pub(crate) fn follow_at(&self, start: Start, begin: (Seq, Seq), filter: Filter) -> Follower {
-        Follower::new(Feed::begin(Arc::clone(&self.inner.shared), start, begin), filter)
+        let feed = Feed::begin(Arc::clone(&self.inner.shared), start.into(), begin);
+        Ok(Follower::new(feed, filter))
     }
 
     /// The same for a plain thread.

@@ -344,7 +344,7 @@ impl Intake<'_> {
         let imported = Draft::imported(text)?;
         if imported.seq <= self.last {
             self.known += 1;
-            return Ok(());
+            return self.compare(&imported);
         }
         let is_next = imported.seq == self.last.next() || imported.seq.get() <= self.floor;
         if !is_next && self.last.get() >= self.floor {
@@ -357,6 +357,24 @@ impl Intake<'_> {
         self.take(&imported)?;
         self.new += 1;
         Ok(())
+    }
+
+    /// Refuses to go on with a later export, in which this event is not what an earlier call took in.
+    fn compare(&self, imported: &Imported) -> Result<(), Error> {
+        let Imported { seq, recorded_at_ms, record, .. } = imported;
+        let is_same = rows::get(self.conn, *seq, |row| {
+            row.recorded_at_ms == *recorded_at_ms
+                && row.kind == record.kind()
+                && row.payload == record.payload().as_bytes()
+        });
+        match is_same.map_err(|error| reading(&error))? {
+            Some(true) => Ok(()),
+            Some(false) | None => {
+                let detail =
+                    format!("{seq} is not what this file has of an earlier export: import into a new one");
+                Err(Refusal::invalid("seq", detail).into())
+            }
+        }
     }
 
     fn take(&self, imported: &Imported) -> Result<(), Error> {

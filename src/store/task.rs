@@ -176,7 +176,7 @@ mod tests {
         let task = Task::new(|_| Ok(Ok(7))).only_while_awaited();
         let (mut job, pending) = task.after(move |_| after()).unheard(move |_| unheard()).into_job();
         let conn = Connection::open_in_memory().unwrap();
-        let turn = Turn::new(&conn, 0, Seq::ZERO);
+        let turn = Turn::new(&conn, 0, (Seq::ZERO, 0));
         job.run(&turn).unwrap();
         drop(pending);
         job.run(&turn).unwrap();

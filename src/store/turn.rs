@@ -67,8 +67,10 @@ impl Inserted {
 /// One transaction, as a job sees it.
 pub(crate) struct Turn<'a> {
     pub(crate) conn: &'a Connection,
-    /// The time of the events of this transaction, in milliseconds since 1970.
+    /// The time of the events of this transaction, in milliseconds since 1970: it never goes back.
     pub(crate) now_ms: i64,
+    /// What the clock says, which may have been set back: by it deadlines pass.
+    pub(crate) wall_ms: i64,
     head: Cell<Seq>,
     inserted: RefCell<Vec<Inserted>>,
     /// How many of them are in the table.
@@ -77,11 +79,12 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A transaction that was begun on `conn`, after `head`.
-    pub(crate) fn new(conn: &'a Connection, now_ms: i64, head: Seq) -> Self {
+    /// A transaction that was begun on `conn`, when the clock said `wall_ms`, after `head` and the time of that.
+    pub(crate) fn new(conn: &'a Connection, wall_ms: i64, (head, last_ms): (Seq, i64)) -> Self {
         Self {
             conn,
-            now_ms,
+            now_ms: wall_ms.max(last_ms),
+            wall_ms,
             head: Cell::new(head),
             inserted: RefCell::new(Vec::new()),
             flushed: Cell::new(0),

@@ -304,7 +304,7 @@ impl Work {
         is_open: bool,
     ) -> Result<(Seq, Vec<Inserted>), Failure> {
         self.check_foreign()?;
-        let turn = Turn::new(&self.conn, self.clock.now_ms().max(self.last_ms), self.head);
+        let turn = Turn::new(&self.conn, self.clock.now_ms(), (self.head, self.last_ms));
         let mut ran = 0;
         loop {
             for job in batch.iter_mut().skip(ran) {

@@ -11,7 +11,7 @@ use crate::server::{Server, alone, raise_descriptors};
 
 /// Nearly the largest body there is.
 const TEXT_BYTES: usize = (1 << 20) - (8 << 10);
-/// As many as a list of closed ones shows.
+/// More text than a list of closed ones shows, as many as a board does.
 const QUESTIONS: usize = 50;
 /// Messages of that size, four of which are handed out at once.
 const MESSAGES: usize = 180;
@@ -119,7 +119,7 @@ fn large_answers_that_nobody_takes_are_bounded() {
     let list = "/api/questions?open=false";
     let whole = hoard.ask(&mallory, "GET", list, "").body;
     assert!(
-        whole.len() > QUESTIONS * TEXT_BYTES
+        (4 << 20..6 << 20).contains(&whole.len())
             && whole.starts_with(b"{\"questions\":[{")
             && whole.ends_with(b"}]}")
     );
@@ -131,7 +131,7 @@ fn large_answers_that_nobody_takes_are_bounded() {
     let (boards, refused) = hoard.hoard(&reader, ("GET", "/api/state", ""));
     hoard.check("boards");
     assert_eq!((boards.len(), refused), (GREEDY, 0));
-    assert!(hoard.ask(&hoard.admin, "GET", "/api/state", "").body.len() > whole.len());
+    assert!(hoard.ask(&hoard.admin, "GET", "/api/state", "").body.len() > QUESTIONS * TEXT_BYTES);
     drop(boards);
     // A page that is made whole, one that goes out in parts, and a range of lines.
     let page = "/api/history?limit=10000";

@@ -279,3 +279,23 @@ fn a_dropped_handle_frees_the_file_at_once() {
         drop(desk);
     }
 }
+
+/// What is copied from a request does not keep anybody from deciding it, however long it is.
+#[test]
+fn a_request_as_large_as_may_be_can_be_decided() {
+    let desk = desk();
+    // As much as leaves no room for what a decision has besides.
+    let description = "x".repeat((1 << 20) - 100);
+    let asked = Request { description: Some(description.clone()), ..request("alice") };
+    desk.request(Request { approval_kind: "a".into(), ..asked.clone() }).wait().unwrap();
+    let short = Request { description: None, sha_short: Some(description), ..asked };
+    desk.request(Request { approval_kind: "a".into(), ..short }).wait().unwrap();
+    for id in [1, 2] {
+        let denied = Resolve { id, status: Denied, note: Some("too long".repeat(100)), by: None };
+        desk.resolve(denied).wait().unwrap();
+        let row = desk.approval(id).unwrap();
+        assert_eq!((&*row.status, row.note.unwrap().len()), ("denied", 800));
+        // It is still there, in the request.
+        assert!(row.description.or(row.sha_short).unwrap().len() > 1_000_000);
+    }
+}

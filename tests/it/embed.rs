@@ -128,3 +128,20 @@ async fn a_host_may_ask_for_credentials_too() {
     let server = Server::embedded(read_only, app, "/some/prefix").await;
     check_problem(&server.get("/api/state").await, 401, "unauthorized");
 }
+
+/// Whoever holds the write lock while a router is made keeps nobody out for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_was_made_beside_a_held_lock_gets_its_desk() {
+    let log = Log::temp().expect("a log");
+    let shell = crate::foreign(log.path());
+    shell.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let server = Server::serve(log, "127.0.0.1:0".parse().expect("an address")).await;
+    let message = json!({"from": "alice", "to": "bob", "body": "hello"});
+    check_problem(&server.send("POST", "/api/messages", &message).await, 503, "busy");
+    drop(shell);
+    let begin = std::time::Instant::now();
+    while server.send("POST", "/api/messages", &message).await.status != 201 {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "there is no desk");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -242,6 +242,31 @@ fn an_import_that_broke_off_is_resumed() {
     refusal(import(&other, &text));
 }
 
+/// An import goes on with the export that it began with: what became of the log meanwhile would be half in it.
+#[test]
+fn an_import_does_not_go_on_with_a_later_export() {
+    let (place, other) = (Place::new(), Place::new());
+    let log = full(&place);
+    for n in 0..5_000 {
+        drop(log.append(Draft::from_json(&format!(r#"{{"kind":"a.b","n":{n},"text":"secret"}}"#)).unwrap()));
+    }
+    let last = note(&log, 0);
+    let text = export(&log);
+    let cut = Cut(text.as_bytes().take(text.len() as u64 * 2 / 3));
+    hivelog::import(other.path(), &mut BufReader::new(cut), &mut |_, _| {}).unwrap_err();
+    log.redact(&hivelog::Redact { seq: seq(last - 4_999), by: None, both: false }).unwrap();
+    let told = refusal(import(&other, &export(&log)));
+    assert!(told.to_string().contains("earlier export"), "{told}");
+    import(&other, &text).unwrap();
+    // What was redacted keeps its key, whose content nobody knows any more.
+    append(&log, r#"{"kind":"a.b","key":"k","text":"secret"}"#).unwrap();
+    log.redact(&hivelog::Redact { seq: log.tail(), by: None, both: false }).unwrap();
+    let known = append(&log, r#"{"kind":"a.b","key":"k","text":"secret"}"#).unwrap();
+    let copy = Place::new();
+    import(&copy, &export(&log)).unwrap();
+    assert_eq!(append(&copy.open(), r#"{"kind":"a.b","key":"k","text":"secret"}"#), Ok(known));
+}
+
 #[test]
 fn lines_that_are_none_of_an_export_are_named() {
     let place = Place::new();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::board::question::check_choice;
 use crate::board::question::find;
-use crate::board::{lost, next_id, winner};
+use crate::board::{is_too_large, lost, next_id, winner};
 use crate::error::Refusal;
 use crate::event::{Event, QuestionAdded, QuestionOutcome, QuestionResolved, TTL_WATCHDOG};
 use crate::limits::{INTEGER_MAX, OPTIONS_MAX};
@@ -128,7 +128,7 @@ impl Answer {
         {
             return Ok(Err(refusal));
         }
-        Ok(Ok(Some(Event::QuestionResolved(QuestionResolved {
+        let mut resolved = QuestionResolved {
             id: self.id,
             answer: self.text(),
             answerer: self.answerer.clone(),
@@ -136,7 +136,12 @@ impl Answer {
             cancelled: false,
             outcome: QuestionOutcome::Answered,
             selected: self.selected.clone(),
-        }))))
+        };
+        // It says the same a second time: whatever was offered can be chosen.
+        if is_too_large(&resolved) {
+            resolved.selected = None;
+        }
+        Ok(Ok(Some(Event::QuestionResolved(resolved))))
     }
 }
 

@@ -166,7 +166,7 @@ pub(crate) fn view(conn: &Connection, which: &Which, out: &mut Vec<u8>) -> rusql
          LEFT JOIN events AS r ON r.seq = x.resolved_seq {}",
         which.clauses("asker")
     );
-    view_rows(conn, &sql, [which.param()], out, |row, out| {
+    view_rows(conn, &sql, [which.param()], (out, which.bytes_max()), |row, out| {
         let Some(seq) = row.get::<_, Option<i64>>(4)? else {
             out.extend_from_slice(OPEN.as_bytes());
             return Ok(());

@@ -156,3 +156,19 @@ fn an_answer_races_the_deadline() {
     let log = hands.open(&place.path());
     assert_eq!(log.tail(), seq(2 * ROUNDS * QUESTIONS), "one end each");
 }
+
+/// Deadlines are of the clock on the wall, also where that was set back and the log's times stand still.
+#[test]
+fn a_deadline_is_met_after_the_clock_went_back() {
+    let place = Place::new();
+    let hands = Hands::at(200_000);
+    let desk = Desk::of(&hands.open(&place.path())).unwrap();
+    append(desk.log(), r#"{"kind":"a.note"}"#).unwrap();
+    hands.forward(-86_400);
+    desk.ask(due_in(10)).wait().unwrap();
+    let at = Ask { deadline_at: Some(200_000 - 86_400 + 3_600), ..ask("alice", "in an hour") };
+    desk.ask(at).wait().unwrap();
+    hands.forward(11);
+    until("it has expired", || (desk.question(1).unwrap().outcome == "expired").then_some(()));
+    assert_eq!(desk.question(2).unwrap().outcome, "open");
+}
