@@ -285,6 +285,7 @@ fn migrations_do_not_change() {
         ("migrations/01-log/up.sql", PIN_01),
         ("migrations/02-swarm/up.sql", PIN_02),
         ("migrations/03-sums/up.sql", PIN_03),
+        ("migrations/04-attention/up.sql", PIN_04),
     ]
     .into();
     for (path, text) in files("migrations", ".sql") {
@@ -295,6 +296,7 @@ fn migrations_do_not_change() {
     }
 }
 
+const PIN_04: &str = "8ef96f92bf696b62";
 const PIN_03: &str = "cdcd490b8c806a1f";
 const PIN_02: &str = "3bdec2f928c0cd0b";
 const PIN_01: &str = "eac45ae9ec3abeba";

@@ -105,6 +105,43 @@ fn the_questions_of_the_readme_are_answered_by_the_shell_while_the_server_writes
     server.stop();
 }
 
+/// P13: the view that a shell shows on a terminal has nothing in it that a terminal obeys.
+#[test]
+fn what_waits_is_shown_without_what_a_terminal_obeys() {
+    let place = Place::new();
+    let hostile: String = (0..0xa0)
+        .chain([0x61c, 0x200b, 0x200f, 0x2028, 0x202e, 0x2066, 0xfeff])
+        .filter_map(char::from_u32)
+        .collect();
+    let all: Vec<char> = hostile.chars().collect();
+    for (id, part) in (1..).zip(all.chunks(11)) {
+        let text = serde_json::Value::from(part.iter().collect::<String>() + "\u{e9}");
+        let event = format!(
+            r#"{{"kind":"question_added","id":{id},"asker":"eve","question":{text},"options":[],"multi":false,"asked_at":1}}"#
+        );
+        place.run(&["append", &event]).check(0, "");
+    }
+    let rows = ours(&place, "SELECT summary FROM v_attention");
+    let rows = rows.as_array().expect("rows");
+    assert_eq!(rows.len(), all.len().div_ceil(11));
+    for (row, part) in rows.iter().zip(all.chunks(11)) {
+        let shown = row["summary"].as_str().expect("a summary");
+        let is_plain = |shown: char, was: char| match was {
+            '\t' | '\n' | '\r' => shown == ' ',
+            ' '..='~' => shown == was,
+            _ => shown == '?',
+        };
+        // Up to a NUL, where text ends for SQLite.
+        let until = part.iter().position(|was| *was == '\0').unwrap_or(part.len());
+        let is_whole = until < part.len() || shown.ends_with('\u{e9}');
+        assert!(is_whole, "{shown:?}");
+        assert!(
+            shown.chars().zip(part).take(until).all(|(shown, was)| is_plain(shown, *was)),
+            "{shown:?} {part:?}"
+        );
+    }
+}
+
 #[test]
 fn the_views_of_the_readme_have_the_columns_that_it_says() {
     let place = Place::new();
@@ -169,7 +206,7 @@ fn a_question_only_reads() {
     assert!(std::fs::read(place.db()).expect("the file") == before, "the file was changed");
     assert!(!elsewhere.exists());
     for (sql, words) in [
-        ("PRAGMA user_version", "3"),
+        ("PRAGMA user_version", "4"),
         ("PRAGMA journal_mode", "wal"),
         ("SELECT name FROM pragma_table_info('events')", "recorded_at_ms"),
         ("SELECT value FROM json_each('[1,\"two\"]')", "two"),

@@ -65,7 +65,7 @@ fn a_file_of_schema_1_goes_on() {
     assert_eq!(seqs.collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
     log.close();
     let report = hivelog::check(&path).unwrap();
-    assert_eq!((report.schema, report.problems), (3, Vec::<String>::new()));
+    assert_eq!((report.schema, report.problems), (4, Vec::<String>::new()));
 }
 
 #[test]
@@ -104,5 +104,24 @@ fn a_file_of_schema_2_goes_on() {
     assert_eq!(opened.id, 3);
     log.close();
     let report = hivelog::check(&path).unwrap();
-    assert_eq!((report.schema, report.problems), (3, Vec::<String>::new()));
+    assert_eq!((report.schema, report.problems), (4, Vec::<String>::new()));
+}
+
+#[test]
+fn a_file_of_schema_3_goes_on() {
+    let (_folder, path) = fixture(3);
+    let before = Log::open_read_only(&path).unwrap();
+    let (id, then) = (before.id(), board(&before));
+    before.close();
+    let log = Log::open(&path, Options::default()).unwrap();
+    assert_eq!((log.id(), log.tail(), board(&log)), (id, seq(4), then));
+    let again =
+        hivelog::Draft::from_json(r#"{"kind":"deploy.finished","service":"web","key":"k1"}"#).unwrap();
+    assert_eq!(log.append(again).wait().unwrap(), seq(3));
+    // What its view let through a terminal would obey.
+    let summary = crate::foreign(&path).query_row("SELECT summary FROM v_attention", [], |row| row.get(0));
+    assert_eq!(summary, Ok("why?not".to_owned()));
+    log.close();
+    let report = hivelog::check(&path).unwrap();
+    assert_eq!((report.schema, report.problems), (4, Vec::<String>::new()));
 }
