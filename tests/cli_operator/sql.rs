@@ -121,7 +121,7 @@ fn what_waits_is_shown_without_what_a_terminal_obeys() {
         );
         place.run(&["append", &event]).check(0, "");
     }
-    let rows = ours(&place, "SELECT summary FROM v_attention");
+    let rows = ours(&place, "SELECT summary FROM v_attention ORDER BY id");
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), all.len().div_ceil(11));
     for (row, part) in rows.iter().zip(all.chunks(11)) {
