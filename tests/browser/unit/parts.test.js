@@ -6,9 +6,13 @@ import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { body, kept, location, parts, root, window } from "./dom.js";
 
+await import("../../../src/dashboard/header.js");
+await import("../../../src/dashboard/agents.js");
 const { Page } = await import("../../../src/dashboard/page.js");
 const { secretName } = await import("../../../src/dashboard/api.js");
 const { signInByFragment, who } = await import("../../../src/dashboard/session.js");
+const { Board } = await import("../../../src/dashboard/store.js");
+const { ago, setLast, startTicking } = await import("../../../src/dashboard/time.js");
 
 /** @typedef {{status?: number, body: unknown}} Answer */
 
@@ -71,6 +75,20 @@ const known =
   (name, ...roles) =>
   () => ({ body: { name, roles } });
 
+/** @param {string} log_id @param {number} seq @param {Record<string, unknown>[]} [approvals] */
+function restart(log_id, seq, approvals = []) {
+  const none = { questions: [], transients: [], recent_approvals: [], recent_questions: [] };
+  const state = /** @type {any} */ ({ log_id, seq, floor: 0, approvals, ...none });
+  page.setState(new Board(state), state, "start");
+}
+
+/** @param {string} log_id @param {number} ms @param {number} message_ms */
+function holds(log_id, ms, message_ms) {
+  answers.set("GET /api/history", () => ({ body: { log_id, events: [{ recorded_at_ms: ms }] } }));
+  const agents = [{ name: "alice", last_at_ms: ms, last_message_at_ms: message_ms }];
+  answers.set("GET /api/agents", () => ({ body: { log_id, agents } }));
+}
+
 test("a login link that was used says nothing of who is signed in", async () => {
   const panel = part("hive-session");
   kept.set(secretName(page), "second");
@@ -105,4 +123,45 @@ test("a token that does not hold is told of where it was typed", async () => {
   await until(() => form.textContent.includes("This token does not hold."));
   assert.equal(panel.all("form")[0], form);
   assert.match(panel.textContent, /^This browser can only read/);
+});
+
+test("a moment that is taken back does not come again with the next tick", (t) => {
+  t.mock.timers.enable({ apis: ["setInterval", "Date"], now: 1_000_000 });
+  const time = ago(990_000);
+  body.append(/** @type {any} */ (time));
+  startTicking(ended.signal);
+  t.mock.timers.tick(1000);
+  const before = time.textContent;
+  assert.match(before ?? "", /11/);
+  setLast(time, 0);
+  t.mock.timers.tick(1000);
+  assert.equal(time.textContent, "\u2013");
+  assert.equal(time.title, "");
+  setLast(time, 990_000);
+  assert.match(time.textContent ?? "", /12/);
+});
+
+test("in another log nothing was seen of the one before", async () => {
+  const header = part("hive-header");
+  const agents = part("hive-agents");
+  const [last] = header.all("time");
+  const row = { id: 1, seq: 1, recorded_at_ms: 1_000, agent: "alice" };
+  holds("a", 9_000, 8_000);
+  restart("a", 5, [row]);
+  await until(() => last.dataset.ms === "9000");
+  await until(() => agents.all("time")[0]?.dataset.ms === "8000");
+  const [message, seen] = agents.all("time");
+  assert.equal(seen.dataset.ms, "9000");
+  holds("b", 1_000, 0);
+  restart("b", 5, [row]);
+  await until(() => last.dataset.ms === "1000");
+  await until(() => seen.dataset.ms === "1000");
+  assert.equal(message.dataset.ms, undefined);
+  assert.equal(message.textContent, "\u2013");
+  // The same log again, which was set back.
+  answers.clear();
+  restart("b", 4);
+  await until(() => last.dataset.ms === undefined);
+  assert.equal(last.textContent, "\u2013");
+  await until(() => agents.all("time").length === 0);
 });
