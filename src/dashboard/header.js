@@ -97,13 +97,20 @@ class Header extends HTMLElement {
   /** @param {Page} page */
   #status(page) {
     const { state } = page.status;
-    document.documentElement.dataset.connection = state;
-    clearTimeout(this.#patience);
+    const { dataset } = document.documentElement;
+    dataset.connection = state;
     const is_brief = state === "connecting" || state === "catching_up";
-    const is_marked = document.documentElement.dataset.stale !== undefined;
-    if (state === "live") this.#mark(page, false);
-    else if (is_brief && !is_marked) this.#patience = setTimeout(() => this.#mark(page, true), PATIENCE_MS);
-    else this.#mark(page, true);
+    if (is_brief && dataset.stale === undefined) {
+      // While it catches up its status comes more often than this: patience does not begin anew each time.
+      this.#patience ??= setTimeout(() => {
+        this.#mark(page, true);
+        this.#draw(page);
+      }, PATIENCE_MS);
+    } else {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+      this.#mark(page, state !== "live");
+    }
     this.#draw(page);
   }
 

@@ -101,6 +101,16 @@ test("a login link that was used signs nobody out", async ({ context, server }) 
   }
 });
 
+test("who may not read the log is told so, and takes another token", async ({ page, server }) => {
+  await page.goto(server.base);
+  await expect(panel(page)).toContainText("You are signed out");
+  await signInByToken(page, server.token("ada", "agent"));
+  await expect(panel(page)).toContainText("This credential may not read the log");
+  await signInByToken(page, server.token("alice", "operator"));
+  await expect(panel(page)).toBeEmpty();
+  await isLive(page);
+});
+
 test("a session that came along from another port is signed in to anew, and ended", async ({
   context,
   server,

@@ -10,7 +10,7 @@ await import("../../../src/dashboard/header.js");
 await import("../../../src/dashboard/agents.js");
 const { Page } = await import("../../../src/dashboard/page.js");
 const { secretName } = await import("../../../src/dashboard/api.js");
-const { signInByFragment, who } = await import("../../../src/dashboard/session.js");
+const { signInByFragment, signOut, who } = await import("../../../src/dashboard/session.js");
 const { Board } = await import("../../../src/dashboard/store.js");
 const { ago, setLast, startTicking } = await import("../../../src/dashboard/time.js");
 
@@ -75,6 +75,9 @@ const known =
   (name, ...roles) =>
   () => ({ body: { name, roles } });
 
+/** @param {string} state */
+const say = (state) => page.setStatus({ ...page.status, state: /** @type {any} */ (state) });
+
 /** @param {string} log_id @param {number} seq @param {Record<string, unknown>[]} [approvals] */
 function restart(log_id, seq, approvals = []) {
   const none = { questions: [], transients: [], recent_approvals: [], recent_questions: [] };
@@ -125,6 +128,67 @@ test("a token that does not hold is told of where it was typed", async () => {
   assert.match(panel.textContent, /^This browser can only read/);
 });
 
+test("who may not read is not called signed out", () => {
+  const panel = part("hive-session");
+  page.session = { name: "ada", roles: ["agent"] };
+  say("signed_out");
+  assert.match(panel.textContent, /^This credential may not read the log/);
+  assert.equal(panel.all("form").length, 1);
+  page.session = { name: "alice", roles: ["read"] };
+  assert.match(panel.textContent, /^You are signed out/);
+  kept.set(secretName(page), "second");
+  say("live");
+  assert.match(panel.textContent, /^You can look at everything/);
+});
+
+test("a session that ends while nothing is read is over for the whole page", async () => {
+  kept.set(secretName(page), "second");
+  const header = part("hive-header");
+  answers.set("GET /session", known("alice", "operator"));
+  await who(page, ended.signal);
+  assert.match(header.textContent, /alice.*Sign out/);
+  say("live");
+  answers.set("GET /session", nobody("a credential is needed"));
+  say("signed_out");
+  await until(() => page.session === null);
+  assert.doesNotMatch(header.textContent, /Sign out/);
+  answers.set("GET /session", known("bob", "operator"));
+  say("live");
+  await until(() => page.session?.name === "bob");
+});
+
+test("signing out of a session that is over leaves nothing of the log", async () => {
+  kept.set(secretName(page), "second");
+  page.session = { name: "alice", roles: ["operator"] };
+  const { reloads } = location;
+  answers.set("DELETE /session", () => ({ status: 503, body: {} }));
+  await assert.rejects(signOut(page));
+  assert.equal(kept.size, 1);
+  assert.equal(location.reloads, reloads);
+  answers.set("DELETE /session", nobody("a credential is needed"));
+  await signOut(page);
+  assert.equal(kept.size, 0);
+  assert.equal(location.reloads, reloads + 1);
+});
+
+test("who was signed in before somebody else did is of no use", async () => {
+  const { promise, resolve } = withResolvers();
+  answers.set("GET /session", async () => {
+    await promise;
+    answers.set("GET /session", known("bob", "operator"));
+    return known("alice", "operator")();
+  });
+  const told = who(page, ended.signal);
+  page.session = { name: "bob", roles: ["operator"] };
+  /** @type {unknown[]} */
+  const names = [];
+  page.listen("session", () => names.push(page.session?.name), ended.signal);
+  resolve(undefined);
+  await told;
+  assert.deepEqual(names, ["bob"]);
+  assert.deepEqual(asked, ["GET /session", "GET /session"]);
+});
+
 test("a moment that is taken back does not come again with the next tick", (t) => {
   t.mock.timers.enable({ apis: ["setInterval", "Date"], now: 1_000_000 });
   const time = ago(990_000);
@@ -165,3 +229,38 @@ test("in another log nothing was seen of the one before", async () => {
   assert.equal(last.textContent, "\u2013");
   await until(() => agents.all("time").length === 0);
 });
+
+test("a page that catches up for long is marked, however often it says how far it is", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const header = part("hive-header");
+  const banner = header.all("p")[0];
+  for (let n = 0; n < 4; n += 1) {
+    say("catching_up");
+    assert.equal(root.dataset.stale, undefined);
+    t.mock.timers.tick(200);
+  }
+  assert.equal(root.dataset.stale, "");
+  assert.equal(banner.hidden, false);
+  assert.match(banner.textContent, /^Nothing is loaded/);
+  say("live");
+  assert.equal(root.dataset.stale, undefined);
+  // The next time it has all of it again.
+  say("catching_up");
+  t.mock.timers.tick(600);
+  say("live");
+  say("catching_up");
+  t.mock.timers.tick(600);
+  assert.equal(root.dataset.stale, undefined);
+  t.mock.timers.tick(100);
+  assert.equal(root.dataset.stale, "");
+});
+
+/** @returns {{promise: Promise<unknown>, resolve: (value: unknown) => void}} */
+function withResolvers() {
+  /** @type {(value: unknown) => void} */
+  let resolve = () => {};
+  const promise = new Promise((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
