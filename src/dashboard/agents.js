@@ -6,7 +6,7 @@ import { drawer } from "./draw.js";
 import { isName, names } from "./kinds/index.js";
 import { openRows } from "./open.js";
 import { name } from "./text.js";
-import { ago, lasting, setMoment } from "./time.js";
+import { ago, lasting, setLast } from "./time.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /**
@@ -54,10 +54,8 @@ class Row {
    */
   show(agent, transient, open) {
     this.#open.textContent = open > 0 ? String(open) : "";
-    if (agent.message_ms > 0) setMoment(this.#message, agent.message_ms);
-    else this.#message.textContent = "\u2013";
-    if (agent.last_ms > 0) setMoment(this.#last, agent.last_ms);
-    else this.#last.textContent = "\u2013";
+    setLast(this.#message, agent.message_ms);
+    setLast(this.#last, agent.last_ms);
     const state = transient ? `${transient.transient_kind} ${transient.since_unix}` : "";
     if (state === this.#shown) return;
     this.#shown = state;
@@ -96,7 +94,6 @@ class Agents extends HTMLElement {
   #is_order_new = true;
   #by = "name";
   #limit = SHOWN_STEP;
-  #log_id = "";
   #redraw = () => {};
   #reorder = () => {};
   /** @type {Page | null} */
@@ -115,7 +112,7 @@ class Agents extends HTMLElement {
       signal,
       SORT_MS,
     );
-    page.listen("state", () => this.#reset(page), signal);
+    page.listen("state", ({ is_other }) => this.#reset(page, is_other), signal);
     page.listen("event", ({ event, changed }) => this.#take(event, changed), signal);
     this.append(this.#frame(), this.#empty);
     this.#more.hidden = true;
@@ -166,14 +163,14 @@ class Agents extends HTMLElement {
     this.#redraw();
   }
 
-  /** @param {Page} page */
-  async #reset(page) {
+  /**
+   * @param {Page} page
+   * @param {boolean} is_other
+   */
+  async #reset(page, is_other) {
     const { board } = page;
     if (!board) return;
-    if (this.#log_id !== board.log_id) {
-      this.#log_id = board.log_id;
-      this.#agents.clear();
-    }
+    if (is_other) this.#agents.clear();
     for (const { row } of openRows(board))
       this.#seen(row.agent ?? row.asker, Number(row.recorded_at_ms), false);
     for (const row of board.transients.values()) this.#seen(row.name, Number(row.recorded_at_ms), false);

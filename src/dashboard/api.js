@@ -112,8 +112,9 @@ async function call(page, target, init) {
     });
   }
   if (response.ok) return response;
-  // What was asked before somebody signed in says nothing of who did.
-  if (response.status === 401 && page.session === session) page.session = null;
+  // A code or a token that does not hold says nothing of who is signed in, nor does what was asked before that one was.
+  const is_sign_in = init.method === "POST" && target.pathname.endsWith("/session");
+  if (response.status === 401 && !is_sign_in && page.session === session) page.session = null;
   throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 

@@ -6,7 +6,7 @@ import { drawer } from "./draw.js";
 import { Notifier } from "./notify.js";
 import { signOut } from "./session.js";
 import { name, plain } from "./text.js";
-import { ago, clock, setMoment, until } from "./time.js";
+import { ago, clock, setLast, until } from "./time.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./page.js").Status} Status */
@@ -45,7 +45,8 @@ class Header extends HTMLElement {
     page.listen("status", () => this.#status(page), signal);
     page.listen(
       "state",
-      () => {
+      ({ is_other }) => {
+        if (is_other) this.#last_ms = 0;
         note();
         this.#askLast(page);
       },
@@ -83,7 +84,9 @@ class Header extends HTMLElement {
    */
   async #askLast(page) {
     try {
-      const { events } = await get(page, "api/history", { limit: 1 }, { signal: this.#ended.signal });
+      const { signal } = this.#ended;
+      const { log_id, events } = await get(page, "api/history", { limit: 1 }, { signal });
+      if (log_id !== page.board?.log_id) return;
       this.#last_ms = Math.max(this.#last_ms, events.at(-1)?.recorded_at_ms ?? 0);
       this.#draw(page);
     } catch {
@@ -94,13 +97,20 @@ class Header extends HTMLElement {
   /** @param {Page} page */
   #status(page) {
     const { state } = page.status;
-    document.documentElement.dataset.connection = state;
-    clearTimeout(this.#patience);
+    const { dataset } = document.documentElement;
+    dataset.connection = state;
     const is_brief = state === "connecting" || state === "catching_up";
-    const is_marked = document.documentElement.dataset.stale !== undefined;
-    if (state === "live") this.#mark(page, false);
-    else if (is_brief && !is_marked) this.#patience = setTimeout(() => this.#mark(page, true), PATIENCE_MS);
-    else this.#mark(page, true);
+    if (is_brief && dataset.stale === undefined) {
+      // While it catches up its status comes more often than this: patience does not begin anew each time.
+      this.#patience ??= setTimeout(() => {
+        this.#mark(page, true);
+        this.#draw(page);
+      }, PATIENCE_MS);
+    } else {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+      this.#mark(page, state !== "live");
+    }
     this.#draw(page);
   }
 
@@ -124,8 +134,7 @@ class Header extends HTMLElement {
     const seq = Math.max(status.head, board?.seq ?? 0);
     this.#head.textContent = seq > 0 ? seq.toLocaleString() : "\u2013";
     this.#head.title = status.log_id ? `log ${status.log_id}, shown up to ${board?.seq ?? 0}` : "";
-    if (this.#last_ms > 0) setMoment(this.#last, this.#last_ms);
-    else this.#last.textContent = "\u2013";
+    setLast(this.#last, this.#last_ms);
     if (!this.#banner.hidden) this.#drawBanner(status, board?.seq);
   }
 

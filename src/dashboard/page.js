@@ -14,7 +14,7 @@ const REDACTED = "hivelog.redacted";
 const AGAIN_MS = 2000;
 
 /**
- * Dispatches `session`, `status`, `state` {state, reason}, and `event` {event, line, changed} for each event, at once:
+ * Dispatches `session`, `status`, `state` {state, reason, is_other}, and `event` {event, line, changed} for each event, at once:
  * a listener notes what came and draws later, because thousands a second may come while the page catches up.
  * `redacted` {seq} says that the text of that event is gone: whoever shows it takes what `redacted` holds instead.
  */
@@ -111,10 +111,12 @@ export class Page extends EventTarget {
    * @param {string} reason
    */
   setState(board, state, reason) {
-    // A seq of another log is another event.
-    if (this.board && this.board.log_id !== board.log_id) this.redacted.clear();
+    const before = this.board;
+    // A seq of another log is another event, and so is one that comes again in a log that was set back.
+    const is_other = before !== null && (before.log_id !== board.log_id || before.seq > board.seq);
+    if (is_other) this.redacted.clear();
     this.board = board;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason, is_other } }));
   }
 
   /**

@@ -7,7 +7,11 @@ import { element } from "./card.js";
 
 const WHO_PAUSE_MS = 1000;
 const FRAGMENT = /^#login=(.+)$/;
-const LOST = "It lacks the second secret of its session: sign in again to decide or to sign out. ";
+const OUT = "You are signed out";
+const MUTE = "This credential may not read the log";
+const LOST = "This browser can only read";
+const LOOKS = "You can look at everything; deciding and answering needs the role operator.";
+const LOST_WHY = "It lacks the second secret of its session: sign in again to decide or to sign out. ";
 
 /** Takes the code of a login link out of the address before anybody sees it there. */
 function takeCode() {
@@ -61,8 +65,11 @@ export async function signInByFragment(page, signal) {
  */
 async function ask(page, signal) {
   while (!signal.aborted) {
+    const { session } = page;
     try {
       const { name, roles } = await get(page, "session", undefined, { signal });
+      // Somebody signed in meanwhile: who it was before is of no use.
+      if (page.session !== session) continue;
       page.session = { name, roles };
       return;
     } catch (error) {
@@ -81,8 +88,10 @@ async function ask(page, signal) {
 export async function who(page, signal) {
   let was_out = false;
   const onStatus = (/** @type {import("./page.js").Status} */ { state }) => {
-    if (was_out && state !== "signed_out") void ask(page, signal);
-    was_out = state === "signed_out";
+    const is_out = state === "signed_out";
+    // A stream that is shut does not say whether nobody is signed in, or somebody who may not read.
+    if (is_out !== was_out) void ask(page, signal);
+    was_out = is_out;
   };
   page.listen("status", onStatus, signal);
   const onStorage = (/** @type {StorageEvent} */ { key }) => {
@@ -102,7 +111,10 @@ export async function who(page, signal) {
  * @param {Page} page
  */
 export async function signOut(page) {
-  await send(page, "DELETE", "session", undefined);
+  await send(page, "DELETE", "session", undefined).catch((error) => {
+    // Whose session is over already is to see nothing of the log either.
+    if (error.status !== 401) throw error;
+  });
   keepSecret(page, null);
   // Nothing of the log stays, neither in sight nor in memory.
   location.reload();
@@ -140,35 +152,35 @@ class SessionPanel extends HTMLElement {
 
   /** @param {Page} page */
   #draw(page) {
-    const is_out = (page.asked && page.session === null) || page.status.state === "signed_out";
-    // Not even signing out can be done without the second secret.
-    const is_lost = typeof page.session?.name === "string" && [null, page.refused].includes(secret(page));
-    const what = is_out ? "out" : is_lost ? "lost" : page.session ? this.#limits(page) : "";
+    const what = this.#what(page);
     if (what === this.#drawn) return;
     this.#drawn = what;
     this.replaceChildren();
-    if (what === "") return;
-    if (is_out) this.append(this.#signIn(page, "You are signed out", ""));
-    else if (is_lost) this.append(this.#signIn(page, "This browser can only read", LOST));
-    else this.append(element("p", "session-note", what));
+    if (what === LOOKS) this.append(element("p", "session-note", what));
+    else if (what !== "") this.append(this.#signIn(page, what));
   }
 
   /** @param {Page} page */
-  #limits(page) {
-    if (!page.can("read", "operator", "admin")) return "This credential may not read the log.";
-    if (!page.can("operator"))
-      return "You can look at everything; deciding and answering needs the role operator.";
-    return "";
+  #what(page) {
+    const { session } = page;
+    const is_shut = page.status.state === "signed_out";
+    if (session === null) return page.asked || is_shut ? OUT : "";
+    // The stream is shut to that one too, who is signed in all the same.
+    if (!page.can("read", "operator", "admin")) return MUTE;
+    if (is_shut) return OUT;
+    // Not even signing out can be done without the second secret.
+    if (session.name !== null && [null, page.refused].includes(secret(page))) return LOST;
+    return page.can("operator") ? "" : LOOKS;
   }
 
   /**
    * @param {Page} page
    * @param {string} title
-   * @param {string} why
    */
-  #signIn(page, title, why) {
+  #signIn(page, title) {
     const command = element("code", "", "hivelog login");
     const rest = " prints on the server\u2019s machine, or paste a token.";
+    const why = title === LOST ? LOST_WHY : "";
     const how = element("p", "", why, "Open the link that ", command, rest);
     return element("section", "signin", element("h2", "", title), how, this.#form(page));
   }

@@ -84,15 +84,19 @@ function refresh(element) {
 }
 
 /**
- * Makes a time element show another moment.
+ * Makes a time element show another moment, or none.
  * @param {HTMLTimeElement} element
  * @param {number} ms
+ * @param {string} [none]
  */
-export function setMoment(element, ms) {
+export function setMoment(element, ms, none = "?") {
   const at = date(ms);
   if (!at) {
+    // With the next tick the moment before would come back.
     delete element.dataset.ms;
-    element.textContent = "?";
+    element.removeAttribute("datetime");
+    element.title = "";
+    element.textContent = none;
     return;
   }
   if (element.dataset.ms === String(ms)) return;
@@ -100,6 +104,15 @@ export function setMoment(element, ms) {
   element.dateTime = at.toISOString();
   element.title = ABSOLUTE.format(at);
   refresh(element);
+}
+
+/**
+ * Makes a time element show when something was last; 0 is never.
+ * @param {HTMLTimeElement} element
+ * @param {number} ms
+ */
+export function setLast(element, ms) {
+  setMoment(element, ms > 0 ? ms : Number.NaN, "\u2013");
 }
 
 /**

@@ -1,6 +1,6 @@
 /** @file Does the page itself say what its stream is, and only that? */
 
-import { hurry, isMarked, mark } from "../asks.js";
+import { events, hurry, isMarked, mark, request } from "../asks.js";
 import { expect, signIn, test } from "../fixtures.js";
 
 /** @typedef {import("@playwright/test").Page} Tab */
@@ -87,6 +87,30 @@ test("what is read once is read again when the line is lost meanwhile, though no
   await expect(page.locator("hive-agents")).toContainText("Nobody was seen yet");
   await page.evaluate(() => document.dispatchEvent(new Event("freeze")));
   await expect(page.locator("hive-agents")).toContainText("alice");
+});
+
+test("a log that takes the place of another shows no time of that one", async ({ page, server }) => {
+  await request(server, { agent: "alice" });
+  const [added] = await events(server, "approval_added");
+  await server.stop();
+  const { db } = server;
+  server.replaceByExport();
+  const early = server.db;
+  server.db = db;
+  await server.start();
+  await server.append({ kind: "sent", from: "alice", to: "bob", body: "x", at: 1 });
+  await page.goto(server.base);
+  const last = header(page).locator(".fact time");
+  const times = page.locator("hive-agents tbody tr", { hasText: "alice" }).locator("time");
+  for (const time of [last, times.first(), times.last()]) await expect(time).toHaveAttribute("data-ms", /\d/);
+  await server.stop();
+  server.db = early;
+  await server.start();
+  await showsLive(page, 1);
+  for (const time of [last, times.last()])
+    await expect(time).toHaveAttribute("data-ms", String(added.recorded_at_ms));
+  await expect(times.first()).toHaveText("\u2013");
+  await expect(times.first()).not.toHaveAttribute("data-ms");
 });
 
 test("a line that goes dead without a word is noticed after three heartbeats", async ({

@@ -68,11 +68,47 @@ test("without the second secret the page takes a token, and decides", async ({ p
   await deny(page, id).click();
   await expect(approval(page, id).getByRole("alert")).toContainText("this browser can only read");
   await expect(panel(page)).toContainText("This browser can only read");
+  await signInByToken(page, "no token");
+  await expect(panel(page).getByRole("alert")).toHaveText("This token does not hold.");
+  await expect(panel(page)).toContainText("This browser can only read");
   await signInByToken(page, server.token("alice", "operator"));
   await expect(panel(page)).toBeEmpty();
   await stopClock(page);
   await deny(page, id).click();
   await expect(approval(page, id).locator(".settled-line")).toContainText("Denied by alice");
+});
+
+test("a login link that was used signs nobody out", async ({ context, server }) => {
+  const id = await request(server, { description: "a helper" }, server.token("ada", "agent"));
+  const link = `${server.base}${new URL(server.login()).hash}`;
+  const tab = await context.newPage();
+  const other = await context.newPage();
+  // In a page that has to find out who is signed in, and in one that knows.
+  for (const each of [tab, other]) {
+    await each.goto(link);
+    await expect(deny(each, id)).toBeVisible();
+  }
+  await tab.evaluate(() => {
+    const { page } = /** @type {any} */ (document.querySelector("hive-feed")).loaded;
+    page.addEventListener("signin-failed", () => Object.assign(globalThis, { failed: true }));
+  });
+  await tab.goto(link);
+  await expect.poll(() => tab.evaluate(() => /** @type {any} */ (globalThis).failed)).toBe(true);
+  for (const each of [tab, other]) {
+    await expect(each.getByRole("button", { name: "Sign out" })).toBeVisible();
+    await expect(deny(each, id)).toBeVisible();
+    await expect(panel(each)).toBeEmpty();
+  }
+});
+
+test("who may not read the log is told so, and takes another token", async ({ page, server }) => {
+  await page.goto(server.base);
+  await expect(panel(page)).toContainText("You are signed out");
+  await signInByToken(page, server.token("ada", "agent"));
+  await expect(panel(page)).toContainText("This credential may not read the log");
+  await signInByToken(page, server.token("alice", "operator"));
+  await expect(panel(page)).toBeEmpty();
+  await isLive(page);
 });
 
 test("a session that came along from another port is signed in to anew, and ended", async ({
