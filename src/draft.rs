@@ -64,7 +64,7 @@ impl Draft {
     }
 
     /// The draft with an idempotency key of 1 to 256 visible ASCII characters: appended again under the same key by
-    /// the same [`Command::actor`](crate::Command::actor), it is stored once. Keys are remembered for 90 days.
+    /// the same actor, it is stored once. Keys are remembered for 90 days.
     #[must_use]
     pub fn key(mut self, key: impl Into<Box<str>>) -> Self {
         let key = key.into();

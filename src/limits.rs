@@ -281,6 +281,8 @@ pub const DRAIN: Duration = Duration::from_secs(4);
 /// is for it, a little at a time: a client that takes its time keeps a piece as long, and the tokens' 256 streams may
 /// not keep more in all than their answers may.
 pub const SHARED_BYTES_MAX: usize = 256 << 10;
+/// How long a server whose log failed goes on telling those who asked: whoever starts it anew waits for its end.
+pub const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Frames of one stream that are copied into one piece: below it a copy costs less than one more piece of a write.
 pub const JOINED_BYTES: usize = 16 << 10;
 /// Streams that are woken at once: what else the server has to do comes in between. Fewer at once made the slowest

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,8 +19,8 @@ use crate::cli::place::{File, open_to_write};
 use crate::cli::socket::{Bound, HandedOver, SocketFile, SocketSpec, handed_over};
 use crate::http::{Access, Listener};
 use crate::limits::{
-    BACKLOG_CONNECTIONS, DESCRIPTORS_MIN, DESCRIPTORS_WANTED, REQUESTS_PER_TOKEN_MAX, WAL_BYTES_MAX,
-    WAL_BYTES_MAX_LEAST,
+    BACKLOG_CONNECTIONS, DESCRIPTORS_MIN, DESCRIPTORS_WANTED, LAST_WORDS, REQUESTS_PER_TOKEN_MAX,
+    WAL_BYTES_MAX, WAL_BYTES_MAX_LEAST,
 };
 use crate::{Checkpoints, Desk, Durability, Keep, Log, Options, Refusal, Retention};
 
@@ -30,9 +29,6 @@ const SIGXFSZ: i32 = 25;
 
 /// Which logs are written where nothing is said.
 const LOG: &str = "info,rusqlite_migration=warn";
-
-/// How long a server whose log failed goes on telling those who asked.
-const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Characters below which a credential of the environment is called short: 20 random ones are 96 bits or more.
 const SHORT_TOKEN: usize = 20;
