@@ -154,13 +154,21 @@ impl<T> Unpin for Pending<T> {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::{Duration, Instant};
+
     use rusqlite::Connection;
 
     use super::Task;
+    use crate::clock::SystemClock;
+    use crate::error::Error;
     use crate::seq::Seq;
+    use crate::store::checkpoint::Plan;
+    use crate::store::open::{Durability, writable};
     use crate::store::turn::Turn;
-    use crate::sync::{AtomicUsize, Ordering};
-    use std::sync::Arc;
+    use crate::store::writer::{Surroundings, Writer};
+    use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+    use crate::tail::Tail;
 
     /// The first run was rolled back, and before the second one its caller left.
     #[test]
@@ -182,5 +190,59 @@ mod tests {
         job.run(&turn).unwrap();
         job.answer(Ok(()));
         assert_eq!(told.load(Ordering::Relaxed), 0);
+    }
+
+    /// A guilty job has each of its commit run alone, while somebody takes the write lock.
+    #[test]
+    fn a_held_lock_is_waited_for_once_by_those_who_run_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let opened = writable(&path, true, Durability::Full).unwrap();
+        let around = Surroundings {
+            tail: Arc::new(Tail::new(opened.head)),
+            metrics: Arc::default(),
+            clock: Arc::new(SystemClock),
+            show: Box::new(|_| {}),
+            wal: Plan::default(),
+        };
+        let writer = Writer::start(opened, around).unwrap();
+        let (entered, has_entered) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (job, _before) = Task::new(move |_| {
+            entered.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            Ok(Ok(()))
+        })
+        .into_job();
+        writer.submit(job);
+        has_entered.recv().unwrap();
+        let held = Arc::<Mutex<Option<Connection>>>::default();
+        let (job, first) = Task::new(|_| Ok(Ok(())))
+            .after({
+                let held = Arc::clone(&held);
+                move |()| {
+                    let conn = Connection::open(path).unwrap();
+                    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+                    *lock(&held) = Some(conn);
+                }
+            })
+            .into_job();
+        writer.submit(job);
+        let mut others = Vec::new();
+        for is_guilty in [true, false, false, false] {
+            let fails =
+                move || if is_guilty { Err(rusqlite::Error::InvalidQuery.into()) } else { Ok(Ok(())) };
+            let (job, other) = Task::<()>::new(move |_| fails()).into_job();
+            writer.submit(job);
+            others.push(other);
+        }
+        go_on.send(()).unwrap();
+        assert_eq!(pollster::block_on(first), Ok(()));
+        let begin = Instant::now();
+        for other in others {
+            assert_eq!(pollster::block_on(other), Err(Error::Busy));
+        }
+        assert!(begin.elapsed() < Duration::from_secs(12), "each waited by itself: {:?}", begin.elapsed());
+        lock(&held).take();
     }
 }
