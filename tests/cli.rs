@@ -10,7 +10,7 @@
 
 mod shell;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -577,38 +577,6 @@ fn another_writer_ends_the_server_with_the_reason() {
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     let last = said.lines().last().expect("a last line");
     assert!(last.starts_with("hivelog: the log takes no more appends: another program wrote"), "{said}");
-}
-
-/// Whoever starts a failed server anew does not wait for a client that takes nothing.
-#[test]
-fn a_server_that_failed_ends_at_once_beside_a_client_that_takes_nothing() {
-    let place = Place::new();
-    let line = format!("{{\"kind\":\"a.b\",\"text\":\"{}\"}}", "x".repeat(1_000));
-    for _ in 0..16 {
-        place.run(&["append", "-"]).write_stdin(vec![line.as_str(); 900].join("\n")).assert().success();
-    }
-    let mut server = Server::start(&["serve", "--no-auth"], &place.db());
-    let address = server.url.strip_prefix("http://").expect("a URL").to_owned();
-    let mut client = std::net::TcpStream::connect(&address).expect("a connection");
-    let request =
-        format!("GET /api/history HTTP/1.1\r\nHost: {address}\r\nAccept: application/x-ndjson\r\n\r\n");
-    client.write_all(request.as_bytes()).expect("sent");
-    let mut first = [0];
-    client.read_exact(&mut first).expect("an answer begins");
-    let conn = hivelog::rusqlite::Connection::open(place.db()).expect("the file");
-    conn.execute(
-        "INSERT INTO events (recorded_at_ms, kind, agents, payload) VALUES (1, 'a.b', '', '{}')",
-        [],
-    )
-    .expect("a foreign row");
-    let failed = Instant::now();
-    // The server looks after the file once in a while; an append has it look now.
-    place.run(&["append", "{\"kind\":\"a.b\"}"]).assert().failure();
-    while server.child.try_wait().expect("a look").is_none() {
-        assert!(failed.elapsed() < Duration::from_secs(3), "it waits for the client");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    drop(client);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the service manager is told; the service manager is this test.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -170,4 +171,31 @@ fn a_stuck_writer_is_not_said_to_be_alive() {
     manager.wait("a ping", |line| line == "WATCHDOG=1");
     assert_eq!(curl(&format!("{}/readyz", server.url)), "200");
     place.told(&["append", r#"{"kind":"a.b"}"#]);
+}
+
+/// Whoever starts a failed server anew does not wait for a client that takes nothing.
+#[test]
+fn a_server_that_failed_ends_at_once_beside_a_client_that_takes_nothing() {
+    let place = Place::new();
+    let log = hivelog::Log::open(place.db(), hivelog::Options::default()).expect("a log");
+    for _ in 0..16 {
+        let draft = hivelog::Draft::of(&serde_json::json!({"kind": "a.b", "text": "x".repeat(1_000)}));
+        log.submit(hivelog::Command::new(vec![draft; 1_000])).wait().expect("stored");
+    }
+    log.close();
+    let mut server = place.serve(&["--no-auth"]);
+    let address = server.url.strip_prefix("http://").expect("a URL");
+    let mut client = TcpStream::connect(address).expect("a connection");
+    let request = "GET /api/history HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
+    client.write_all(request.as_bytes()).expect("sent");
+    client.read_exact(&mut [0]).expect("an answer begins");
+    let other = hivelog::rusqlite::Connection::open(place.db()).expect("the file");
+    let row = "INSERT INTO events (recorded_at_ms, kind, agents, payload) VALUES (1, 'a.b', '', '{}')";
+    other.execute(row, []).expect("a foreign row");
+    // It looks after the file once in a while; an append has it look now.
+    assert!(!place.verb(&["append", r#"{"kind":"a.b"}"#]).output().expect("it runs").status.success());
+    let failed = Instant::now();
+    let status = until("an end", || server.child.0.try_wait().expect("its state"));
+    assert!(failed.elapsed() < Duration::from_secs(3), "it waited for the client: {:?}", failed.elapsed());
+    assert_eq!(status.code(), Some(1));
 }
