@@ -20,6 +20,8 @@ const ANY: [(&str, &str); 3] = [
     ("421", "this host is not served here"),
     ("500", "the log failed, or what is asked for cannot be read"),
 ];
+/// Where a name or a number stands in the path.
+const NAMED: [(&str, &str); 1] = [("404", "there is nothing here")];
 /// Where a credential is asked for.
 const GUARDED: [(&str, &str); 4] = [
     ("401", "a credential is needed"),
@@ -73,6 +75,7 @@ pub(super) fn document(mut api: OpenApi) -> OpenApi {
             add(call, if writes { &WRITES } else { &[] });
             add(call, if call.request_body.is_some() { &SENT } else { &[] });
             add(call, if is_guarded { &GUARDED } else { &[] });
+            add(call, if path.contains('{') { &NAMED } else { &[] });
             add(call, &ANY);
         }
     }

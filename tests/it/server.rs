@@ -81,7 +81,10 @@ impl Server {
 
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let reply = once(self.addr, &self.bytes(method, path, headers, body)).await;
-        check_documented(method, path, reply.status);
+        // Not what a host's own app answers.
+        if reply.header("x-request-id").is_some() {
+            check_documented(method, path, reply.status);
+        }
         reply
     }
 

@@ -250,7 +250,7 @@ async fn lines_are_the_pages_byte_for_byte() {
         loop {
             let reply = server.get(&format!("/api/history?after={after}{rest}&limit=300")).await;
             let (_, events) = reply.text().split_once("\"events\":[").expect("events");
-            let (events, _) = events.rsplit_once("],\"next_after\":").expect("the end");
+            let (events, _) = events.rsplit_once("],\"floor\":").expect("the end");
             if events.is_empty() {
                 break;
             }
