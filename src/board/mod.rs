@@ -141,8 +141,10 @@ pub(crate) enum Which {
     One(i64),
     /// All that are open, or those of this agent, the oldest first.
     Open(Option<String>),
-    /// Those closed last, or those of this agent, the newest first.
+    /// Those closed last, or those of this agent, the newest first, as far as a list of them goes.
     Closed(Option<String>),
+    /// Those closed last, the newest first: what a board shows of them.
+    Recent,
 }
 
 /// Below the highest id that was pruned nobody knows any more which ids were given, and none is given twice.
@@ -254,7 +256,7 @@ impl Which {
             Self::Open(Some(_)) => {
                 format!("WHERE x.{owner} = ?1 AND x.resolved_seq IS NULL ORDER BY x.added_seq")
             }
-            Self::Closed(None) => format!(
+            Self::Recent | Self::Closed(None) => format!(
                 "WHERE x.resolved_seq IS NOT NULL AND ?1 IS NULL ORDER BY x.resolved_seq DESC LIMIT {RECENT_ITEMS}"
             ),
             Self::Closed(Some(_)) => format!(
@@ -267,7 +269,7 @@ impl Which {
     /// Where a list of it ends: what is closed has no bound in all, as what is open has.
     const fn bytes_max(&self) -> usize {
         match self {
-            Self::One(_) | Self::Open(_) => usize::MAX,
+            Self::One(_) | Self::Open(_) | Self::Recent => usize::MAX,
             Self::Closed(_) => PAGE_BYTES_MAX,
         }
     }
@@ -276,6 +278,7 @@ impl Which {
         match self {
             Self::One(id) => (*id).into(),
             Self::Open(owner) | Self::Closed(owner) => owner.clone().into(),
+            Self::Recent => rusqlite::types::Value::Null,
         }
     }
 }

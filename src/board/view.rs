@@ -72,9 +72,9 @@ pub(crate) fn view(conn: &Connection, known: Option<&Shown>, out: &mut Vec<u8>) 
         *items = array(conn, sql, rest, known.unwrap_or_default(), out)?;
     }
     out.extend_from_slice(b",\"recent_approvals\":");
-    approval::view(conn, &Which::Closed(None), out)?;
+    approval::view(conn, &Which::Recent, out)?;
     out.extend_from_slice(b",\"recent_questions\":");
-    question::view(conn, &Which::Closed(None), out)?;
+    question::view(conn, &Which::Recent, out)?;
     Ok(open)
 }
 

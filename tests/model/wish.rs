@@ -98,7 +98,8 @@ impl Plain {
     /// What has to come of it, by the clock of the log.
     pub fn wish(&mut self, wish: &Wish, clock_ms: i64) -> Result<Told, No> {
         let at_ms = self.time(clock_ms);
-        let now = at_ms / 1_000;
+        // What it is told of is when it was by the clock, which may have gone back.
+        let now = clock_ms / 1_000;
         match *wish {
             Wish::Request { who, salt } => {
                 let (id, who) = (self.last_id("approval_added") + 1, WHO[who]);
