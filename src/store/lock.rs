@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::store::holders;
-use crate::store::open::inode_of;
+use crate::store::open::{inode_of, is_same_file};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
 /// Device and inode of the files that this process has the lock of, and whether that one is being closed.
@@ -88,29 +88,39 @@ pub(crate) struct Holder {
     pub(crate) url: Option<Box<str>>,
 }
 
+impl Holder {
+    /// Whether it is one of these processes, which the kernel calls so.
+    fn is_among(&self, pids: &[u32]) -> bool {
+        pids.iter().any(|pid| holders::own_number(*pid) == self.pid)
+    }
+}
+
 /// Takes the lock of `path`, or says who holds it.
 pub(crate) fn take(path: &Path) -> Result<Held, Error> {
     let (mut ours, is_taken) = ours_at(path)?;
     if is_taken {
-        let url = read_holder(path).and_then(|holder| holder.url);
-        return Err(Error::Locked { pid: Some(std::process::id()), url });
+        let pid = std::process::id();
+        let url = read_holder(path).filter(|said| said.pid == pid).and_then(|said| said.url);
+        return Err(Error::Locked { pid: Some(pid), url });
     }
     let file = OpenOptions::new().read(true).write(true).open(path);
     let file = file.map_err(|error| Error::Storage(format!("{}: {error}", path.display()).into()))?;
     match file.try_lock() {
         Ok(()) => {
             let inode = inode_of(&file.metadata()?);
+            if is_same_file(path, &file) {
+                // A killed process left it. Until this one says where it serves, nobody is to look there.
+                let _gone = std::fs::remove_file(holder_path(path));
+            }
             ours.insert(inode, false);
             Ok(Held { file, entry: Entry(inode) })
         }
         Err(TryLockError::WouldBlock) => {
-            let holder = read_holder(path);
-            let pid = file
-                .metadata()
-                .ok()
-                .and_then(|meta| holders::of_whole(meta.ino()))
-                .or_else(|| holder.as_ref().map(|holder| holder.pid));
-            Err(Error::Locked { pid, url: holder.and_then(|holder| holder.url) })
+            let pids = file.metadata().map_or_else(|_| Vec::new(), |meta| holders::of_whole(meta.ino()));
+            // Where the kernel tells nothing, as of a process of another container, the word has to do.
+            let said = read_holder(path).filter(|said| pids.is_empty() || said.is_among(&pids));
+            let pid = pids.first().copied().or(said.as_ref().map(|said| said.pid));
+            Err(Error::Locked { pid, url: said.and_then(|said| said.url) })
         }
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
@@ -118,8 +128,9 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
 
 /// Who holds the lock of the file at the path, learnt without a descriptor of it.
 pub(crate) fn holder(path: &Path) -> Option<Holder> {
-    let pid = holders::of_whole(std::fs::metadata(path).ok()?.ino())?;
-    let url = read_holder(path).filter(|said| said.pid == pid).and_then(|said| said.url);
+    let pids = holders::of_whole(std::fs::metadata(path).ok()?.ino());
+    let pid = pids.first().copied()?;
+    let url = read_holder(path).filter(|said| said.is_among(&pids)).and_then(|said| said.url);
     Some(Holder { pid, url })
 }
 
@@ -130,9 +141,8 @@ pub(crate) fn holder_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Who last said to hold the lock. Only a refused lock makes it true: a killed process leaves its word
-/// behind.
-pub(crate) fn read_holder(path: &Path) -> Option<Holder> {
+/// Who last said to hold the lock. A killed process leaves its word behind: it is true of who has the lock.
+fn read_holder(path: &Path) -> Option<Holder> {
     let text = std::fs::read(holder_path(path)).ok()?;
     serde_json::from_slice(&text).ok()
 }
@@ -169,6 +179,17 @@ fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_holder_said_goes_with_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        File::create(&path).unwrap();
+        let word = format!("{{\"pid\":{},\"url\":\"http://127.0.0.1:9\"}}", std::process::id());
+        std::fs::write(holder_path(&path), word).unwrap();
+        let _held = take(&path).unwrap();
+        assert!(matches!(take(&path), Err(Error::Locked { url: None, .. })), "nothing was said yet");
+    }
 
     #[test]
     fn a_new_file_with_the_number_of_one_that_is_being_closed_is_not_taken_for_it() {

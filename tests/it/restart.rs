@@ -125,6 +125,14 @@ fn the_lock_goes_with_its_process() {
 }
 
 #[test]
+fn where_a_killed_server_listened_is_not_said_of_the_next_holder() {
+    let place = Place::new();
+    let other = Other::open(&place.path());
+    std::fs::write(place.beside("log.db.lock"), r#"{"pid":1,"url":"http://127.0.0.1:9"}"#).unwrap();
+    check_locked(&place.path(), other.pid());
+}
+
+#[test]
 fn closing_refuses_appends_and_frees_the_file() {
     let place = Place::new();
     let log = place.open();
