@@ -9,7 +9,8 @@ use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
 use crate::cli::place::{for_a_verb, open_to_write};
-use crate::cli::serve::{Door, Running, Signals, warn_of_no_credentials};
+use crate::cli::serve::{Door, Running, warn_of_no_credentials};
+use crate::cli::signals::{REST, Signals};
 use crate::cli::{replay, swarm};
 use crate::http::Access;
 
@@ -47,7 +48,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(demo(args));
     // A reader of git may still wait for a process that is about to end.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(REST);
     ended
 }
 
@@ -60,8 +61,9 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let Some(path) = args.db.clone().or(temporary) else {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
-    let mut running =
-        Running::start(open_to_write(&path, &for_a_verb())?, listener, Vec::new(), Access::no_auth())?;
+    let open = move || Ok(open_to_write(&path, &for_a_verb())?);
+    let Some(log) = signals.beside(open).await? else { return Ok(()) };
+    let mut running = Running::start(log, listener, Vec::new(), Access::no_auth())?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {

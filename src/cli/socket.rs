@@ -1,13 +1,14 @@
 //! The unix sockets that a server listens on: made, taken over from the dead, removed.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -19,6 +20,8 @@ use crate::limits::BACKLOG_CONNECTIONS;
 
 /// For whom a socket is where nothing is said: the owner.
 const MODE: u32 = 0o600;
+/// How long it is waited for the lock of a folder, which servers hold for a moment and anybody else as long as they like.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A unix socket as it is asked for: `PATH[,agent=NAME][,mode=OCTAL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +122,7 @@ impl SocketSpec {
             |error: io::Error| Failure::failed(format!("cannot listen on {}: {error}", self.path.display()));
         // Two servers that find the same dead socket must not both take its place. The lock is on the folder,
         // so that no file of it is left.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-        folder.lock().map_err(failed)?;
+        let _alone = lock_folder(&self.path, FOLDER_PATIENCE).map_err(failed)?;
         clear(&self.path).map_err(failed)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
         // The file gets the mode of its socket: there is no moment at which anybody else may connect.
@@ -160,6 +161,24 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((found.dev(), found.ino()))
 }
 
+/// The folder of the path, locked.
+fn lock_folder(path: &Path, patience: Duration) -> io::Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (file, until) = (File::open(folder)?, Instant::now() + patience);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(format!("another process keeps {} locked", folder.display())));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
 /// Removes a socket that nobody listens on.
 fn clear(path: &Path) -> io::Result<()> {
     let found = match path.symlink_metadata() {
@@ -170,17 +189,51 @@ fn clear(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(io::Error::other("something that is no socket is there"));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::other("a server listens there")),
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // One that takes nobody in would be waited for without end.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        // Full, or not ours: somebody is there.
-        Err(error) => Err(error),
+        // Not ours: somebody is there.
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        // Taken in, or one too many.
+        Ok(()) | Err(_) => Err(io::Error::other("a server listens there")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_somebody_keeps_locked_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.sock");
+        let taken = lock_folder(&path, Duration::ZERO).unwrap();
+        let told = lock_folder(&path, Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(told.contains(&folder.path().display().to_string()), "{told}");
+        drop(taken);
+        lock_folder(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_takes_nobody_in_is_there_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.sock");
+        let address = SockAddr::unix(&path).unwrap();
+        let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let busy = socket();
+        busy.bind(&address).unwrap();
+        busy.listen(1).unwrap();
+        let full = std::iter::repeat_with(socket).take(10).map(|client| {
+            client.set_nonblocking(true).unwrap();
+            (client.connect(&address), client)
+        });
+        let full: Vec<_> = full.collect();
+        assert!(full.iter().any(|(done, _)| done.is_err()), "there is room for all of them");
+        let told = clear(&path).unwrap_err().to_string();
+        assert!(told.contains("a server listens there") && path.exists(), "{told}");
+    }
 
     #[test]
     fn a_socket_is_said_in_one_word() {
