@@ -17,10 +17,11 @@ use crate::access::credentials::check_name;
 use crate::cli::failure::Failure;
 use crate::http::Listener;
 use crate::limits::BACKLOG_CONNECTIONS;
+use crate::store::open::inode_of;
 
 /// For whom a socket is where nothing is said: the owner.
 const MODE: u32 = 0o600;
-/// How long it is waited for the lock of a folder, which servers hold for a moment and anybody else as long as they like.
+/// How long the lock of a folder is waited for: servers hold it for a moment, anybody else as long as they like.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A unix socket as it is asked for: `PATH[,agent=NAME][,mode=OCTAL]`.
@@ -104,6 +105,47 @@ pub(crate) fn handed_over() -> Result<HandedOver, Failure> {
 pub(crate) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
+    /// The file itself, whatever the path names by now.
+    #[cfg(target_os = "linux")]
+    place: File,
+}
+
+impl SocketFile {
+    /// The file of a socket that this process has just bound to the path.
+    fn at(path: &Path) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        let place = {
+            use rustix::fs::{Mode, OFlags, open};
+            File::from(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+        };
+        #[cfg(target_os = "linux")]
+        let found = place.metadata()?;
+        #[cfg(not(target_os = "linux"))]
+        let found = path.symlink_metadata()?;
+        if !found.file_type().is_socket() || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("something else was put there meanwhile"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            inode: inode_of(&found),
+            #[cfg(target_os = "linux")]
+            place,
+        })
+    }
+
+    /// By the descriptor: the path may be a link by now.
+    #[cfg(target_os = "linux")]
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let place = format!("/proc/self/fd/{}", self.place.as_raw_fd());
+        std::fs::set_permissions(place, Permissions::from_mode(mode))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        use rustix::fs::{AtFlags, CWD, Mode, chmodat};
+        Ok(chmodat(CWD, &self.path, Mode::from_raw_mode(mode as _), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
 }
 
 impl Drop for SocketFile {
@@ -130,8 +172,8 @@ impl SocketSpec {
         socket.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
         let socket = Socket::from(OwnedFd::from(socket));
         socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
-        let file = SocketFile { path: self.path.clone(), inode: inode(&self.path).map_err(failed)? };
-        std::fs::set_permissions(&self.path, Permissions::from_mode(self.mode)).map_err(failed)?;
+        let file = SocketFile::at(&self.path).map_err(failed)?;
+        file.set_mode(self.mode).map_err(failed)?;
         socket.listen(BACKLOG_CONNECTIONS).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(Bound { listener: OwnedFd::from(socket).into(), agent: self.agent.clone(), file: Some(file) })
@@ -157,8 +199,7 @@ fn listener(socket: UnixListener, agent: Option<&str>) -> Result<Listener, Failu
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    let found = path.symlink_metadata()?;
-    Ok((found.dev(), found.ino()))
+    Ok(inode_of(&path.symlink_metadata()?))
 }
 
 /// The folder of the path, locked.
@@ -214,6 +255,27 @@ mod tests {
         assert!(told.contains(&folder.path().display().to_string()), "{told}");
         drop(taken);
         lock_folder(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn the_mode_of_a_socket_is_given_to_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("log.sock"), folder.path().join("target"));
+        std::fs::write(&target, "").unwrap();
+        let mode = || target.metadata().unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
+        let _listener = UnixListener::bind(&path).unwrap();
+        let file = SocketFile::at(&path).unwrap();
+        file.set_mode(0o660).unwrap();
+        assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o777, 0o660);
+        // Planted once it was looked at, and before.
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        file.set_mode(0o666).unwrap();
+        SocketFile::at(&path).unwrap_err();
+        SocketFile::at(&target).unwrap_err();
+        drop(file);
+        assert!(mode() == 0o600 && path.is_symlink(), "{:o}", mode());
     }
 
     #[test]
