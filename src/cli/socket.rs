@@ -23,6 +23,8 @@ use crate::store::open::inode_of;
 const MODE: u32 = 0o600;
 /// How long the lock of a folder is waited for: servers hold it for a moment, anybody else as long as they like.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(5);
+/// The same at the end, where a file that is left is no harm.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A unix socket as it is asked for: `PATH[,agent=NAME][,mode=OCTAL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub(crate) fn handed_over() -> Result<HandedOver, Failure> {
 pub(crate) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
-    /// The file itself, whatever the path names by now.
+    /// The file itself, whatever the path names by now. As long as it is held, no other one gets its number.
     #[cfg(target_os = "linux")]
     place: File,
 }
@@ -150,7 +152,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another process may have put its own there meanwhile.
+        // Another process may have put its own there meanwhile, or be about to. Where the folder cannot be locked
+        // the file is left, as a killed server leaves it.
+        let Ok(_alone) = lock_folder(&self.path, LAST_PATIENCE) else { return };
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _gone = std::fs::remove_file(&self.path);
         }
@@ -162,6 +166,8 @@ impl SocketSpec {
     pub(crate) fn bind(&self) -> Result<Bound, Failure> {
         let failed =
             |error: io::Error| Failure::failed(format!("cannot listen on {}: {error}", self.path.display()));
+        // It goes after the lock, which it takes for itself.
+        let file;
         // Two servers that find the same dead socket must not both take its place. The lock is on the folder,
         // so that no file of it is left.
         let _alone = lock_folder(&self.path, FOLDER_PATIENCE).map_err(failed)?;
@@ -172,7 +178,7 @@ impl SocketSpec {
         socket.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
         let socket = Socket::from(OwnedFd::from(socket));
         socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
-        let file = SocketFile::at(&self.path).map_err(failed)?;
+        file = SocketFile::at(&self.path).map_err(failed)?;
         file.set_mode(self.mode).map_err(failed)?;
         socket.listen(BACKLOG_CONNECTIONS).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -255,6 +261,20 @@ mod tests {
         assert!(told.contains(&folder.path().display().to_string()), "{told}");
         drop(taken);
         lock_folder(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn the_socket_of_a_successor_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = SocketSpec { path: folder.path().join("log.sock"), agent: None, mode: MODE };
+        let Bound { listener, file, .. } = spec.bind().unwrap();
+        // What it listened on is gone, and what is left of it is its file.
+        drop(listener);
+        let second = spec.bind().unwrap();
+        drop(file);
+        assert!(spec.path.exists(), "the file of another server was removed");
+        drop(second);
+        assert!(!spec.path.exists());
     }
 
     #[test]
