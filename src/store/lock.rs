@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::store::holders;
-use crate::store::open::{inode_of, is_same_file};
+use crate::store::open::{beside, inode_of, is_same_file, make_anew};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
 /// Device and inode of the files that this process has the lock of, and whether that one is being closed.
@@ -136,9 +137,7 @@ pub(crate) fn holder(path: &Path) -> Option<Holder> {
 
 /// The file beside the database that names its server.
 pub(crate) fn holder_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+    beside(path, ".lock")
 }
 
 /// Who last said to hold the lock. A killed process leaves its word behind: it is true of who has the lock.
@@ -152,10 +151,8 @@ pub(crate) fn write_holder(path: &Path, url: Option<&str>) -> Result<(), Error> 
     let holder = Holder { pid: std::process::id(), url: url.map(Into::into) };
     let text = serde_json::to_vec(&holder).map_err(|error| Error::Storage(error.to_string().into()))?;
     let place = holder_path(path);
-    let mut name = place.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let fresh = PathBuf::from(name);
-    write_private(&fresh, &text)?;
+    let fresh = beside(&place, &format!(".{}", std::process::id()));
+    make_anew(&fresh, 0o600)?.write_all(&text)?;
     std::fs::rename(&fresh, &place)?;
     Ok(())
 }
@@ -168,17 +165,23 @@ pub(crate) fn remove_holder(path: &Path) {
     }
 }
 
-fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_not_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("log.db"), folder.path().join("target"));
+        std::fs::write(&target, "mine").unwrap();
+        let planted = beside(&holder_path(&path), &format!(".{}", std::process::id()));
+        for link in [&planted, &holder_path(&path)] {
+            std::os::unix::fs::symlink(&target, link).unwrap();
+        }
+        write_holder(&path, None).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "mine");
+        assert!(!planted.is_symlink() && !holder_path(&path).is_symlink() && read_holder(&path).is_some());
+    }
 
     #[test]
     fn what_a_killed_holder_said_goes_with_the_next_one() {
