@@ -408,6 +408,24 @@ fn stranger(address: &str, status: &str, body: &str) -> (String, JoinHandle<Stri
 }
 
 #[test]
+fn what_a_terminal_obeys_is_escaped_in_tokens_and_links() {
+    let place = Place::new();
+    let evil = r"\u001b]52;c;aGk=\u0007\u009b2J\n";
+    let listed =
+        format!(r#"{{"tokens":[{{"name":"{evil}","roles":["{evil}"],"created_at":1,"expires_at":null}}]}}"#);
+    for (verb, answer) in [
+        (&["token", "list"][..], listed.clone()),
+        (&["token", "list", "--json"], listed),
+        (&["token", "add", "--role", "read", "--name", "x"], format!(r#"{{"token":"{evil}"}}"#)),
+        (&["login"], format!(r#"{{"code":"{evil}","base":"http://{evil}"}}"#)),
+    ] {
+        let (url, _) = stranger("127.0.0.1:0", "200 OK", &answer);
+        let told = place.told(&[verb, &["--url", &url]].concat());
+        assert!(!told.contains(char::is_control) && told.contains(r"\u001b]52;c;"), "{verb:?}: {told:?}");
+    }
+}
+
+#[test]
 fn a_killed_servers_token_is_not_shown_to_who_has_its_port() {
     let place = Place::new();
     let mut server = Server::start(&place, &[], &[]);
