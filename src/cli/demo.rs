@@ -36,11 +36,10 @@ pub(crate) struct DemoArgs {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    if rate.is_finite() && (0.0..=1_000_000.0).contains(&rate) {
-        Ok(rate)
-    } else {
-        Err("expected a number from 0 to 1000000".into())
+    // With less than one in a quarter of an hour nobody sees it play, and a pause has to be a time.
+    match text.parse() {
+        Ok(rate @ (0.0 | 0.001..=1_000_000.0)) => Ok(rate),
+        _ => Err("expected 0, or a number from 0.001 to 1000000".into()),
     }
 }
 
@@ -107,4 +106,19 @@ fn introduce(running: &Running, folder: Option<&TempDir>) {
         say("The file goes when this command ends; --db PATH keeps one.");
     }
     say("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_one_that_can_be_kept() {
+        for good in ["0", "-0", "0.001", "1e-3", "2.5", "1000000"] {
+            assert_eq!(rate(good), Ok(good.parse().unwrap()));
+        }
+        for bad in ["1e-20", "0.0009", "-1", "1000001", "inf", "NaN", "", "fast"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
 }
