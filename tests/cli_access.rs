@@ -13,6 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use assert_cmd::Command;
@@ -384,19 +385,58 @@ fn the_token_of_one_log_is_shown_to_no_other_server() {
     let second = Server::start(&other, &[], &[]);
     place.run(&["history", "--url", &second.url]).assert().code(1).stdout("");
     place.run(&["history", "--url", &server.url]).assert().success();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (url, heard) = stranger("127.0.0.1:0", "401 Unauthorized", "");
+    place.run(&["history", "--url", &url]).assert().code(1);
+    let heard = heard.join().expect("what was sent").to_lowercase();
+    assert!(heard.starts_with("get /api/history") && !heard.contains("authorization"), "{heard}");
+}
+
+/// Something else than a server of ours: answers one request, and gives what it heard.
+fn stranger(address: &str, status: &str, body: &str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind(address).expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let answer = head + body;
     let heard = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut bytes = [0; 4_096];
         let read = stream.read(&mut bytes).expect("a request");
-        write!(stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .expect("sent");
+        stream.write_all(answer.as_bytes()).expect("sent");
         String::from_utf8_lossy(&bytes[..read]).into_owned()
     });
-    place.run(&["history", "--url", &url]).assert().code(1);
+    (url, heard)
+}
+
+#[test]
+fn what_a_terminal_obeys_is_escaped_in_tokens_and_links() {
+    let place = Place::new();
+    let evil = r"\u001b]52;c;aGk=\u0007\u009b2J\n";
+    let listed =
+        format!(r#"{{"tokens":[{{"name":"{evil}","roles":["{evil}"],"created_at":1,"expires_at":null}}]}}"#);
+    for (verb, answer) in [
+        (&["token", "list"][..], listed.clone()),
+        (&["token", "list", "--json"], listed),
+        (&["token", "add", "--role", "read", "--name", "x"], format!(r#"{{"token":"{evil}"}}"#)),
+        (&["login"], format!(r#"{{"code":"{evil}","base":"http://{evil}"}}"#)),
+    ] {
+        let (url, _) = stranger("127.0.0.1:0", "200 OK", &answer);
+        let told = place.told(&[verb, &["--url", &url]].concat());
+        assert!(!told.contains(char::is_control) && told.contains(r"\u001b]52;c;"), "{verb:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_killed_servers_token_is_not_shown_to_who_has_its_port() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &[], &[]);
+    place.run(&["state", "--url", &server.url]).assert().success();
+    server.child.kill().expect("a kill");
+    server.child.wait().expect("an end");
+    assert!(place.token_file().exists() && place.0.path().join("log.db.lock").exists());
+    let (url, heard) = stranger(server.url.trim_start_matches("http://"), "401 Unauthorized", "");
+    place.run(&["state", "--url", &url]).assert().code(1);
     let heard = heard.join().expect("what was sent").to_lowercase();
-    assert!(heard.starts_with("get /api/history") && !heard.contains("authorization"), "{heard}");
+    assert!(heard.starts_with("get /api/state") && !heard.contains("authorization"), "{heard}");
 }
 
 #[test]

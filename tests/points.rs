@@ -274,3 +274,42 @@ fn a_past_board_beside_pruning_is_whole_or_gone() {
     assert!(json.contains("\"agent\":\"alice\""), "{json}");
     assert!(matches!(again, Err(Error::Gone { .. })), "{again:?}");
 }
+
+/// Who looks through the file for a redacted text has no page moved behind it by what was found to be empty before.
+#[test]
+fn no_page_is_given_back_beside_a_redaction_that_came_since_the_look() {
+    let scenario = FailScenario::setup();
+    let log = Log::temp().unwrap();
+    let text = format!("{{\"text\":\"{}\"}}", "x".repeat(3_000));
+    for _ in 0..200 {
+        let payload = RawValue::from_string(text.clone()).unwrap();
+        log.append(Event::Custom(CustomEvent { kind: "a.note".into(), payload })).wait().unwrap();
+    }
+    let asked =
+        Prune { before_seq: Some(150), before_ms: None, kinds: vec!["a.note".into()], dry_run: false };
+    assert_eq!(log.prune(&asked).unwrap().pruned, 149);
+    let shell = hivelog::rusqlite::Connection::open(log.path()).unwrap();
+    let pages = || shell.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap();
+    let before = pages();
+    // A reader is in the way, so that the text is not gone yet.
+    let reader = hivelog::rusqlite::Connection::open(log.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    reader.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).unwrap();
+    let told = Arc::new(Mutex::new(None));
+    fail::cfg_callback("prune.looked", {
+        let (log, told) = (log.clone(), Arc::clone(&told));
+        move || {
+            let redact = Redact { seq: Seq::new(160).unwrap(), by: None, both: false };
+            *told.lock().unwrap() = Some(log.redact(&redact).map(drop));
+        }
+    })
+    .unwrap();
+    let given = log.give_back();
+    fail::remove("prune.looked");
+    let after = pages();
+    drop(reader);
+    log.close();
+    scenario.teardown();
+    assert_eq!((given, told.lock().unwrap().take()), (Ok(()), Some(Err(Error::Pending))));
+    assert_eq!(after, before);
+}

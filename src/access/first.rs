@@ -1,8 +1,7 @@
 //! The first token of a log, in a file beside it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::access::state::Token;
 use crate::access::tables;
 use crate::error::Error;
 use crate::event::OPERATOR;
-use crate::store::open::beside;
+use crate::store::open::{beside, make_anew};
 use crate::store::turn::Turn;
 use crate::store::{meta, reading};
 
@@ -58,11 +57,7 @@ impl Credentials {
 /// Writes a file that only its owner can read, whole or not at all.
 fn write_private(path: &Path, secret: &str) -> io::Result<()> {
     let fresh = beside(path, &format!(".{}", std::process::id()));
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = make_anew(&fresh, 0o600)?;
     file.write_all(format!("{secret}\n").as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;

@@ -9,7 +9,8 @@ use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
 use crate::cli::place::{for_a_verb, open_to_write};
-use crate::cli::serve::{Door, Running, Signals, warn_of_no_credentials};
+use crate::cli::serve::{Door, Running, warn_of_no_credentials};
+use crate::cli::signals::{REST, Signals};
 use crate::cli::{replay, swarm};
 use crate::http::Access;
 
@@ -35,11 +36,10 @@ pub(crate) struct DemoArgs {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
-    if rate.is_finite() && (0.0..=1_000_000.0).contains(&rate) {
-        Ok(rate)
-    } else {
-        Err("expected a number from 0 to 1000000".into())
+    // With less than one in a quarter of an hour nobody sees it play, and a pause has to be a time.
+    match text.parse() {
+        Ok(rate @ (0.0 | 0.001..=1_000_000.0)) => Ok(rate),
+        _ => Err("expected 0, or a number from 0.001 to 1000000".into()),
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(demo(args));
     // A reader of git may still wait for a process that is about to end.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(REST);
     ended
 }
 
@@ -60,8 +60,9 @@ async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let Some(path) = args.db.clone().or(temporary) else {
         return Err(Failure::failed("there is no place for a temporary file"));
     };
-    let mut running =
-        Running::start(open_to_write(&path, &for_a_verb())?, listener, Vec::new(), Access::no_auth())?;
+    let open = move || Ok(open_to_write(&path, &for_a_verb())?);
+    let Some(log) = signals.beside(open).await? else { return Ok(()) };
+    let mut running = Running::start(log, listener, Vec::new(), Access::no_auth())?;
     introduce(&running, folder.as_ref());
     let client = Client::new(&running.url, None)?;
     let played = tokio::select! {
@@ -105,4 +106,19 @@ fn introduce(running: &Running, folder: Option<&TempDir>) {
         say("The file goes when this command ends; --db PATH keeps one.");
     }
     say("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_one_that_can_be_kept() {
+        for good in ["0", "-0", "0.001", "1e-3", "2.5", "1000000"] {
+            assert_eq!(rate(good), Ok(good.parse().unwrap()));
+        }
+        for bad in ["1e-20", "0.0009", "-1", "1000001", "inf", "NaN", "", "fast"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
 }

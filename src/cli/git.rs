@@ -3,9 +3,9 @@
 //! A repository is foreign input: nothing that its configuration names is run, nothing is written to
 //! it, and nothing is fetched for it.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tokio::sync::mpsc;
 
@@ -16,6 +16,8 @@ use crate::limits::{BODY_BYTES_MAX, INTEGER_MAX};
 const AHEAD: usize = 8;
 /// Text of a diff that is kept: more cannot be posted.
 const DIFF_BYTES_KEPT: usize = BODY_BYTES_MAX;
+/// What git says that is kept: its first line is what is told.
+const WORDS_BYTES_KEPT: u64 = 64 << 10;
 
 /// One commit.
 #[derive(Clone, Debug)]
@@ -130,35 +132,44 @@ fn read_diffs(repo: &Path, hashes: &[String], send: &Taker) -> Result<(), Failur
     command.args(["--no-ext-diff", "--no-textconv", "--no-color", "--full-index", "--find-renames"]);
     command.args(["--unified=3", "--inter-hunk-context=0", "--diff-algorithm=default"]);
     command.args(["--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--no-relative"]);
-    let mut child = command.stdin(Stdio::piped()).spawn().map_err(|error| not_started(&error))?;
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+    talk(command.stdin(Stdio::piped()), hashes, send)
+}
+
+/// Gives git the names and takes the diffs.
+fn talk(command: &mut Command, hashes: &[String], send: &Taker) -> Result<(), Failure> {
+    let mut child = command.spawn().map_err(|error| not_started(&error))?;
+    let (Some(mut stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(Failure::failed("git has no pipes"));
     };
     let names = hashes.to_vec();
-    // A thread of its own: git reads the next name only when its last diff was taken.
+    // Threads of their own: git reads the next name only when its last diff was taken, and gives the next diff only
+    // when what it had to say was heard.
     let asking = std::thread::spawn(move || names.iter().all(|name| writeln!(stdin, "{name}").is_ok()));
+    let hearing = std::thread::spawn(move || words(stderr));
     let read = take_apart(BufReader::with_capacity(64 << 10, stdout), hashes, send);
-    end(child, asking, read)
-}
-
-fn end(
-    mut child: Child,
-    asking: std::thread::JoinHandle<bool>,
-    read: Result<bool, Failure>,
-) -> Result<(), Failure> {
     if !matches!(read, Ok(true)) {
         // Nobody wants the rest. It may have ended by itself already.
         let _gone = child.kill();
     }
     let _asked = asking.join();
-    let output = child.wait_with_output()?;
+    let (words, status) = (hearing.join().unwrap_or_default(), child.wait()?);
     match read {
-        Ok(true) if !output.status.success() => Err(went_wrong(&output.stderr)),
+        Ok(true) if !status.success() => Err(went_wrong(&words)),
         Ok(_) => Ok(()),
         // What git itself says explains more than what is missing.
-        Err(_) if !output.stderr.is_empty() => Err(went_wrong(&output.stderr)),
+        Err(_) if !words.is_empty() => Err(went_wrong(&words)),
         Err(failure) => Err(failure),
     }
+}
+
+/// Hears all of what is said, and keeps the beginning. What it cannot hear goes unsaid.
+fn words(mut from: impl Read) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let _kept = from.by_ref().take(WORDS_BYTES_KEPT).read_to_end(&mut kept);
+    let _rest = std::io::copy(&mut from, &mut std::io::sink());
+    kept
 }
 
 /// Takes the one output apart: each diff begins with a line that is its commit's name alone, which no
@@ -215,5 +226,24 @@ impl Making {
 
     fn finish(self) -> Diff {
         Diff { text: String::from_utf8_lossy(&self.kept).into_owned(), bytes: self.bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_git_that_has_much_to_say_goes_on() {
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", "head -c 1000000 /dev/zero >&2; echo one; echo; echo a diff"]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let (send, mut receive) = mpsc::channel(AHEAD);
+            talk(&mut command, &["one".into()], &send).unwrap();
+            done.send(receive.try_recv().unwrap().unwrap().text).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(std::time::Duration::from_secs(60)).unwrap(), "a diff\n");
     }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Form, Output, say, write_event};
 use crate::seq::Cursor;
-use crate::store::open::beside;
+use crate::store::open::{beside, make_anew};
 
 /// The first and the longest pause before a command that failed is run again.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -124,7 +124,7 @@ impl CursorFile {
         }
         let new = beside(&self.path, ".new");
         let write = || {
-            std::fs::write(&new, format!("{at}\n"))?;
+            make_anew(&new, 0o666)?.write_all(format!("{at}\n").as_bytes())?;
             std::fs::rename(&new, &self.path)
         };
         write().map_err(|error| self.failed(&error))?;
@@ -134,5 +134,22 @@ impl CursorFile {
 
     fn failed(&self, error: &io::Error) -> Failure {
         Failure::failed(format!("{}: {error}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_not_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("cursor"), folder.path().join("target"));
+        std::fs::write(&target, "mine").unwrap();
+        std::os::unix::fs::symlink(&target, beside(&path, ".new")).unwrap();
+        let at = "0123456789abcdef-7".parse().unwrap();
+        CursorFile::new(path.clone()).write(at).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "mine");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "0123456789abcdef-7\n");
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::cli::client;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Form, Output, say};
+use crate::cli::output::{Form, Output, say, shown};
 use crate::cli::place::{Place, Writer};
 
 #[derive(Args, Debug)]
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &LoginArgs) -> Result<(), Failure> {
         Failure::usage("a browser cannot open a unix socket: give --url http://…, or serve with --public-url")
     })?;
     let mut out = Output::stdout(Form::HUMAN);
-    out.text(link(&base, &login.code))?;
+    out.text(shown(&link(&base, &login.code), false))?;
     out.flush()?;
     say("hivelog: the link works once, within ten minutes");
     Ok(())

@@ -27,6 +27,7 @@ mod replay;
 mod script;
 mod serve;
 mod shell;
+mod signals;
 mod socket;
 mod sql;
 mod stream;

@@ -78,7 +78,7 @@ impl Output {
 
     /// Text of ours, whose foreign parts were made harmless where they were put in.
     pub(crate) fn text(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        writeln!(self, "{text}")
     }
 
     pub(crate) const fn form(&self) -> Form {

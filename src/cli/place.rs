@@ -137,10 +137,10 @@ impl Place {
     }
 
     /// The first token of the log, where this URL is the one that the log is served at: it is shown to no
-    /// other server.
+    /// other server. A killed one leaves its word behind and gives up its port, so it is asked who has the lock.
     fn token_beside(&self, url: &str) -> Option<String> {
         let path = self.file.path().ok()?.canonicalize().ok()?;
-        let served_at = lock::read_holder(&path)?.url?;
+        let served_at = lock::holder(&path)?.url?;
         if !is_same_server(&served_at, url) {
             return None;
         }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -16,6 +15,7 @@ use crate::cli::login::link;
 use crate::cli::notify;
 use crate::cli::output::{Form, Output, is_talk_on_terminal, say};
 use crate::cli::place::{File, open_to_write};
+use crate::cli::signals::{REST, Signals};
 use crate::cli::socket::{Bound, HandedOver, SocketFile, SocketSpec, handed_over};
 use crate::http::{Access, Listener};
 use crate::limits::{
@@ -23,9 +23,6 @@ use crate::limits::{
     WAL_BYTES_MAX, WAL_BYTES_MAX_LEAST,
 };
 use crate::{Checkpoints, Desk, Durability, Keep, Log, Options, Refusal, Retention};
-
-/// The signal of a write past the file size limit; its default is to kill the process.
-const SIGXFSZ: i32 = 25;
 
 /// Which logs are written where nothing is said.
 const LOG: &str = "info,rusqlite_migration=warn";
@@ -193,6 +190,21 @@ impl ServeArgs {
         Ok(access)
     }
 
+    /// How the log is opened, as the flags say.
+    fn options(&self) -> Result<Options, Failure> {
+        let durability = match self.durability {
+            Mode::Full => Durability::Full,
+            Mode::Normal => Durability::Normal,
+        };
+        let checkpoints = match self.checkpoint {
+            By::Own => Checkpoints::Own,
+            By::External => Checkpoints::External,
+        };
+        let options = self.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
+        let options = options.retention(self.retention()?).durability(durability);
+        Ok(options.checkpoints(checkpoints).wal_bytes_max(self.wal_bytes_max))
+    }
+
     /// How long events are kept, as the flags say.
     fn retention(&self) -> Result<Retention, Refusal> {
         self.keeps.iter().try_fold(Retention::default(), |all, (kind, keep)| all.keep(kind, *keep))
@@ -301,32 +313,6 @@ impl Running {
     }
 }
 
-/// The signals that a server listens to.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    // Kept so that a write past the file size limit comes back as an error: a full disk, not a death.
-    _file_size: Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
-        })
-    }
-
-    /// Waits for a signal to stop. Cancel-safe.
-    pub(crate) async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 fn start_logging(filter: &str, format: LogFormat) {
     let filter = EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -375,7 +361,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     raise_descriptors()?;
     let handed_over = handed_over()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args, handed_over))
+    let ended = runtime.block_on(serve(args, handed_over));
+    runtime.shutdown_timeout(REST);
+    ended
 }
 
 async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure> {
@@ -388,21 +376,13 @@ async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure>
     let access = args.access(door)?;
     let mut signals = Signals::new()?;
     let listener = port.map_or_else(|| args.door.bind(), Ok)?;
-    for socket in &args.sockets {
-        sockets.push(socket.bind()?);
-    }
-    let durability = match args.durability {
-        Mode::Full => Durability::Full,
-        Mode::Normal => Durability::Normal,
-    };
-    let options = args.kinds.iter().fold(Options::default(), |options, kind| options.kind(kind));
-    let checkpoints = match args.checkpoint {
-        By::Own => Checkpoints::Own,
-        By::External => Checkpoints::External,
-    };
-    let options = options.retention(args.retention()?).durability(durability);
-    let options = options.checkpoints(checkpoints).wal_bytes_max(args.wal_bytes_max);
-    let log = open_to_write(&args.file.path_to_make()?, &options)?;
+    let asked = args.sockets.clone();
+    let bind = move || asked.iter().map(SocketSpec::bind).collect::<Result<Vec<_>, _>>();
+    let Some(bound) = signals.beside(bind).await? else { return Ok(()) };
+    sockets.extend(bound);
+    let (path, options) = (args.file.path_to_make()?, args.options()?);
+    let open = move || Ok(open_to_write(&path, &options)?);
+    let Some(log) = signals.beside(open).await? else { return Ok(()) };
     if !args.no_auth {
         args.first_credential(&log).await?;
     }
@@ -422,7 +402,7 @@ async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure>
         path = %running.log.path().display(),
         log_id = %running.log.id(),
         head = running.log.tail().get(),
-        durability = durability.as_str(),
+        durability = running.log.durability().as_str(),
         "serving"
     );
     notify::ready(&running.log, &running.url);

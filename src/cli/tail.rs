@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
+use serde::Deserialize;
 
 use crate::cli::client;
 use crate::cli::failure::Failure;
@@ -76,11 +78,26 @@ pub(crate) fn run(args: &TailArgs) -> Result<(), Failure> {
 fn newest(args: &TailArgs, source: &Source, hand: &mut Hand) -> Result<Cursor, Failure> {
     // Asked for one at least: the answer also tells where the log stands.
     let asked = Asked::newest(args.lines.max(1), &args.wanted)?;
-    let (log_id, seq, events) = asked.turned(source)?;
-    for event in events.iter().take(args.lines) {
+    let (log_id, head, events) = asked.turned(source)?;
+    let at = |seq: i64| format!("{log_id}-{seq}").parse::<Cursor>().map_err(Failure::failed);
+    let events = if args.lines > 0 { &*events } else { &[] };
+    // Killed while its command fails, the next start goes on with these and not with what is newest by then.
+    hand.mark(at(events.first().map(seq).transpose()?.map_or(head, |first| first - 1))?)?;
+    for event in events {
         hand.event(event)?;
+        hand.mark(at(seq(event)?)?)?;
     }
-    format!("{log_id}-{seq}").parse().map_err(Failure::failed)
+    at(head)
+}
+
+/// The seq of an event, from its line on the wire.
+fn seq(event: &Bytes) -> Result<i64, Failure> {
+    #[derive(Deserialize)]
+    struct Placed {
+        seq: i64,
+    }
+    let placed: Placed = serde_json::from_slice(event).map_err(|error| client::not_ours(&error))?;
+    Ok(placed.seq)
 }
 
 /// Follows the file at the path, whichever it is: where it is replaced, as by a restore, the new one is opened,

@@ -11,7 +11,7 @@ use crate::access::Role;
 use crate::access::credentials::Credentials;
 use crate::cli::client::{self, Client};
 use crate::cli::failure::Failure;
-use crate::cli::output::{Form, Output, say};
+use crate::cli::output::{Form, Output, say, shown};
 use crate::cli::place::{Place, Writer};
 use crate::query::parse_time;
 use crate::{Desk, Log};
@@ -102,7 +102,7 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
         None => None,
     };
     let mut out = Output::stdout(Form::HUMAN);
-    out.text(made(args, expires_at).map_err(Failure::without_winner)?)?;
+    out.text(shown(&made(args, expires_at).map_err(Failure::without_winner)?, false))?;
     out.flush()?;
     Ok(())
 }
@@ -157,7 +157,8 @@ fn list(args: &ListArgs) -> Result<(), Failure> {
                 .map_or_else(|_| seconds.to_string(), |time| time.to_string())
         };
         let end = token.expires_at.map_or_else(|| "never".to_owned(), time);
-        let (name, roles, made) = (token.name, token.roles.join(","), time(token.created_at));
+        let (name, roles) = (shown(&token.name, false), token.roles.join(","));
+        let (roles, made) = (shown(&roles, false), time(token.created_at));
         out.text(format_args!("{name}  {roles}  made {made}  ends {end}"))?;
     }
     out.flush()?;

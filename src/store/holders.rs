@@ -70,9 +70,17 @@ pub(crate) fn told(processes: &[Process]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-/// Who has the file with this inode locked as a whole.
-pub(super) fn of_whole(inode: u64) -> Option<u32> {
-    pids(inode, |sort, _| sort == "FLOCK").first().copied()
+/// Who has the file with this inode locked as a whole: one process, and those of other devices' files with the same
+/// number.
+pub(super) fn of_whole(inode: u64) -> Vec<u32> {
+    pids(inode, |sort, _| sort == "FLOCK")
+}
+
+/// What a process calls itself: in a container that is another number than out here.
+pub(super) fn own_number(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.and_then(|all| all.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid)
 }
 
 fn holders(path: &Path, wanted: impl Fn(u64, u64) -> bool) -> Vec<Process> {

@@ -3,35 +3,95 @@
 //! It is `flock` on the database's own inode, so that a symbolic or a hard link to the file meets
 //! the same lock, and it goes with the process. The descriptor stays open as long as SQLite has
 //! the file open in this process: closing a second descriptor of a file drops SQLite's own locks.
-//! For the same reason a second one is not even opened while this process has the lock.
+//! For the same reason a second one is not even opened while this process has the lock, and while it reads the file
+//! without the lock none is closed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::store::holders;
-use crate::store::open::inode_of;
+use crate::store::open::{beside, inode, inode_of, is_same_file, make_anew};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
-/// Device and inode of the files that this process has the lock of, and whether that one is being closed.
+/// The files that this process has the lock of, or reads without it.
 ///
-/// It belongs to the process, not to a log: so do the POSIX locks of SQLite that it shields.
-static OURS: Mutex<Files> = Mutex::new(BTreeMap::new());
+/// They belong to the process, not to a log: so do the POSIX locks of SQLite that are shielded by this.
+static OURS: Mutex<Files> = Mutex::new(Files { locked: BTreeMap::new(), read: BTreeMap::new() });
 
 /// Rings when one of them was closed.
 static CLOSED: Condvar = Condvar::new();
 
-type Files = BTreeMap<(u64, u64), bool>;
+/// By device and inode.
+struct Files {
+    /// Whether the lock is just being given up.
+    locked: BTreeMap<(u64, u64), bool>,
+    read: BTreeMap<(u64, u64), Read>,
+}
+
+/// A file that is read without its lock.
+#[derive(Default)]
+struct Read {
+    readers: usize,
+    /// What would have been closed meanwhile.
+    kept: Option<Arc<File>>,
+}
+
+impl Files {
+    /// The descriptor that was kept, or else a new one.
+    fn descriptor(&mut self, path: &Path) -> Result<Arc<File>, Error> {
+        let kept = inode(path).and_then(|inode| self.read.get_mut(&inode)?.kept.take());
+        if let Some(file) = kept {
+            return Ok(file);
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        file.map(Arc::new).map_err(|error| Error::Storage(format!("{}: {error}", path.display()).into()))
+    }
+
+    /// Keeps a descriptor that is to be closed until nobody reads the file any more.
+    fn keep(&mut self, inode: (u64, u64), file: &Arc<File>) {
+        if let Some(read) = self.read.get_mut(&inode) {
+            read.kept = Some(Arc::clone(file));
+        }
+    }
+}
+
+/// A place among those that read a file without its lock. It is taken before SQLite opens the file.
+#[derive(Debug)]
+pub(crate) struct Reading((u64, u64));
+
+impl Reading {
+    pub(crate) fn begin(path: &Path) -> std::io::Result<Self> {
+        // Not while a descriptor is on its way to be closed.
+        let (mut ours, _) = ours_at(path)?;
+        let inode = inode_of(&std::fs::metadata(path)?);
+        ours.read.entry(inode).or_default().readers += 1;
+        Ok(Self(inode))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut ours = lock(&OURS);
+        let Some(read) = ours.read.get_mut(&self.0) else { return };
+        read.readers -= 1;
+        if read.readers == 0 {
+            ours.read.remove(&self.0);
+        }
+    }
+}
 
 /// The lock of a file, held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
     // The order matters: the descriptor is closed before another one may be opened.
-    file: File,
+    file: Arc<File>,
     entry: Entry,
 }
 
@@ -40,7 +100,7 @@ pub(crate) struct Held {
 struct Entry((u64, u64));
 
 impl Held {
-    pub(crate) const fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
@@ -52,7 +112,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&OURS).insert(self.inode(), true);
+        let mut ours = lock(&OURS);
+        ours.locked.insert(self.inode(), true);
+        ours.keep(self.inode(), &self.file);
+        drop(ours);
         // By hand, because a process that is just being forked off has the descriptor too until it
         // becomes another program; closing ours would then free nothing yet.
         let _freed_by_closing = self.file.unlock();
@@ -61,7 +124,7 @@ impl Drop for Held {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&OURS).remove(&self.0);
+        lock(&OURS).locked.remove(&self.0);
         CLOSED.notify_all();
     }
 }
@@ -71,7 +134,7 @@ impl Drop for Entry {
 fn ours_at(path: &Path) -> std::io::Result<(MutexGuard<'static, Files>, bool)> {
     let mut ours = lock(&OURS);
     loop {
-        match ours.get(&inode_of(&std::fs::metadata(path)?)) {
+        match ours.locked.get(&inode_of(&std::fs::metadata(path)?)) {
             Some(true) => ours = wait(&CLOSED, ours),
             taken => {
                 let is_taken = taken.is_some();
@@ -88,51 +151,62 @@ pub(crate) struct Holder {
     pub(crate) url: Option<Box<str>>,
 }
 
+impl Holder {
+    /// Whether it is one of these processes, which the kernel calls so.
+    fn is_among(&self, pids: &[u32]) -> bool {
+        pids.iter().any(|pid| holders::own_number(*pid) == self.pid)
+    }
+}
+
 /// Takes the lock of `path`, or says who holds it.
 pub(crate) fn take(path: &Path) -> Result<Held, Error> {
     let (mut ours, is_taken) = ours_at(path)?;
     if is_taken {
-        let url = read_holder(path).and_then(|holder| holder.url);
-        return Err(Error::Locked { pid: Some(std::process::id()), url });
+        let pid = std::process::id();
+        let url = read_holder(path).filter(|said| said.pid == pid).and_then(|said| said.url);
+        return Err(Error::Locked { pid: Some(pid), url });
     }
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|error| Error::Storage(format!("{}: {error}", path.display()).into()))?;
+    let file = ours.descriptor(path)?;
+    let inode = inode_of(&file.metadata()?);
     match file.try_lock() {
         Ok(()) => {
-            let inode = inode_of(&file.metadata()?);
-            ours.insert(inode, false);
+            if is_same_file(path, &file) {
+                // A killed process left it. Until this one says where it serves, nobody is to look there.
+                let _gone = std::fs::remove_file(holder_path(path));
+            }
+            ours.locked.insert(inode, false);
             Ok(Held { file, entry: Entry(inode) })
         }
         Err(TryLockError::WouldBlock) => {
-            let holder = read_holder(path);
-            let pid = file
-                .metadata()
-                .ok()
-                .and_then(|meta| holders::of_whole(meta.ino()))
-                .or_else(|| holder.as_ref().map(|holder| holder.pid));
-            Err(Error::Locked { pid, url: holder.and_then(|holder| holder.url) })
+            ours.keep(inode, &file);
+            let pids = holders::of_whole(inode.1);
+            // Where the kernel tells nothing, as of a process of another container, the word has to do.
+            let said = read_holder(path).filter(|said| pids.is_empty() || said.is_among(&pids));
+            let pid = pids.first().copied().or(said.as_ref().map(|said| said.pid));
+            Err(Error::Locked { pid, url: said.and_then(|said| said.url) })
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
+        Err(TryLockError::Error(error)) => {
+            ours.keep(inode, &file);
+            Err(error.into())
+        }
     }
 }
 
 /// Who holds the lock of the file at the path, learnt without a descriptor of it.
 pub(crate) fn holder(path: &Path) -> Option<Holder> {
-    let pid = holders::of_whole(std::fs::metadata(path).ok()?.ino())?;
-    let url = read_holder(path).filter(|said| said.pid == pid).and_then(|said| said.url);
+    let pids = holders::of_whole(std::fs::metadata(path).ok()?.ino());
+    let pid = pids.first().copied()?;
+    let url = read_holder(path).filter(|said| said.is_among(&pids)).and_then(|said| said.url);
     Some(Holder { pid, url })
 }
 
 /// The file beside the database that names its server.
 pub(crate) fn holder_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+    beside(path, ".lock")
 }
 
-/// Who last said to hold the lock. Only a refused lock makes it true: a killed process leaves its word
-/// behind.
-pub(crate) fn read_holder(path: &Path) -> Option<Holder> {
+/// Who last said to hold the lock. A killed process leaves its word behind: it is true of who has the lock.
+fn read_holder(path: &Path) -> Option<Holder> {
     let text = std::fs::read(holder_path(path)).ok()?;
     serde_json::from_slice(&text).ok()
 }
@@ -142,10 +216,8 @@ pub(crate) fn write_holder(path: &Path, url: Option<&str>) -> Result<(), Error> 
     let holder = Holder { pid: std::process::id(), url: url.map(Into::into) };
     let text = serde_json::to_vec(&holder).map_err(|error| Error::Storage(error.to_string().into()))?;
     let place = holder_path(path);
-    let mut name = place.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let fresh = PathBuf::from(name);
-    write_private(&fresh, &text)?;
+    let fresh = beside(&place, &format!(".{}", std::process::id()));
+    make_anew(&fresh, 0o600)?.write_all(&text)?;
     std::fs::rename(&fresh, &place)?;
     Ok(())
 }
@@ -158,17 +230,34 @@ pub(crate) fn remove_holder(path: &Path) {
     }
 }
 
-fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_not_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("log.db"), folder.path().join("target"));
+        std::fs::write(&target, "mine").unwrap();
+        let planted = beside(&holder_path(&path), &format!(".{}", std::process::id()));
+        for link in [&planted, &holder_path(&path)] {
+            std::os::unix::fs::symlink(&target, link).unwrap();
+        }
+        write_holder(&path, None).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "mine");
+        assert!(!planted.is_symlink() && !holder_path(&path).is_symlink() && read_holder(&path).is_some());
+    }
+
+    #[test]
+    fn what_a_killed_holder_said_goes_with_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        File::create(&path).unwrap();
+        let word = format!("{{\"pid\":{},\"url\":\"http://127.0.0.1:9\"}}", std::process::id());
+        std::fs::write(holder_path(&path), word).unwrap();
+        let _held = take(&path).unwrap();
+        assert!(matches!(take(&path), Err(Error::Locked { url: None, .. })), "nothing was said yet");
+    }
 
     #[test]
     fn a_new_file_with_the_number_of_one_that_is_being_closed_is_not_taken_for_it() {

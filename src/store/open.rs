@@ -257,6 +257,16 @@ pub(crate) fn hold_place(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes a file anew, for whom the mode says: what was left under the name goes first, and a link that somebody
+/// planted there leads nowhere.
+pub(crate) fn make_anew(path: &Path, mode: u32) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
 /// Gives a file that this process has just made the owner of what is at the path, if there is something. Only root can.
 pub(crate) fn inherit(file: &File, path: &Path) {
     let Ok(meta) = std::fs::metadata(path) else { return };

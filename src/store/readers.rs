@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::error::Error;
 use crate::limits::{POINT_READS_MAX, READERS_MAX};
 use crate::store::gather;
-use crate::store::lock::Held;
+use crate::store::lock::{Held, Reading};
 use crate::store::open::beside;
 use crate::store::reading;
 use crate::sync::{Mutex, lock};
@@ -44,14 +44,16 @@ struct Inner {
 
 #[derive(Clone)]
 struct Open {
-    // The order matters: the connections go before the descriptor that holds the lock.
+    // The order matters: the connections go before the descriptor that holds the lock, or that is kept for them.
     pool: Pool,
     lock: Option<Arc<Held>>,
+    _reading: Option<Arc<Reading>>,
 }
 
 impl Readers {
     /// Opens the pool; the file has to be there. `lock` is held as long as a connection is open.
     pub(crate) fn open(path: &Path, lock: Option<Arc<Held>>) -> Result<Self, Error> {
+        let reading = if lock.is_none() { Some(Arc::new(Reading::begin(path)?)) } else { None };
         let (name, flags) = to_read(path);
         let manager = SqliteConnectionManager::file(name).with_flags(flags).with_init(prepare);
         let pool = Pool::builder()
@@ -68,7 +70,7 @@ impl Readers {
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
-                pool: Mutex::new(Ok(Open { pool, lock })),
+                pool: Mutex::new(Ok(Open { pool, lock, _reading: reading })),
                 points: Arc::new(Semaphore::new(POINT_READS_MAX)),
                 scans: Arc::new(Semaphore::new(cores.saturating_sub(1).clamp(1, 3))),
             }),

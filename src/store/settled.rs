@@ -11,11 +11,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::limits::SYNCED_FRAMES;
-use crate::store::open::{beside, inode_of};
+use crate::store::open::{beside, inode_of, make_anew};
 
 /// The header of a WAL, and of each frame in it, in bytes.
 const WAL_HEADER: u64 = 32;
@@ -187,8 +187,8 @@ impl Said {
         let file = if let Some(file) = &self.file {
             file
         } else {
-            let mut options = OpenOptions::new();
-            self.file.insert(options.write(true).create(true).truncate(false).mode(0o600).open(&self.path)?)
+            // An older word is of no more use: at the start all that it speaks of was settled.
+            self.file.insert(make_anew(&self.path, 0o600)?)
         };
         // In place, and always of one length.
         file.write_all_at(word.text().as_bytes(), 0)
@@ -285,6 +285,17 @@ mod tests {
         assert_eq!(known_of(&path), 0);
         place.say(&mut said, fourth);
         assert_eq!(known_of(&path), fourth);
+    }
+
+    #[test]
+    fn a_word_is_not_written_through_a_link() {
+        let (place, target) = (Place::new(), tempfile::NamedTempFile::new().unwrap());
+        let path = place.path();
+        std::os::unix::fs::symlink(target.path(), word_path(&path)).unwrap();
+        let mut said = Said::new(&path);
+        let frames = place.write(100);
+        place.say(&mut said, frames);
+        assert_eq!((known_of(&path), target.as_file().metadata().unwrap().len()), (frames, 0));
     }
 
     #[test]

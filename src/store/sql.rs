@@ -69,7 +69,9 @@ pub(crate) fn ask(path: &Path, sql: &str, time_max: Duration) -> Result<Vec<Answ
         let mut bytes = 0;
         let mut batch = Batch::new(conn, sql);
         while let Some(mut statement) = batch.next().map_err(|error| told(&error))? {
-            let until = Instant::now() + time_max;
+            let until = Instant::now().checked_add(time_max);
+            let until = until
+                .ok_or_else(|| Refusal::shape("the time for a statement is more than a clock can tell"))?;
             conn.progress_handler(SQL_TICK, Some(move || Instant::now() >= until))
                 .map_err(|error| reading(&error))?;
             let answer = take(&mut statement, &mut bytes)?;

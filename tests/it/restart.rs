@@ -112,6 +112,26 @@ fn a_refused_second_open_leaves_the_first_its_locks() {
 }
 
 #[test]
+fn neither_a_refused_open_nor_a_close_takes_a_readers_locks() {
+    let place = Place::new();
+    let log = place.open();
+    note(&log, 1);
+    let reader = Log::open_read_only(place.path()).unwrap();
+    drop(log);
+    assert!(has_locks(&place.path()), "the end of a log in this process dropped them");
+    let other = Other::open(&place.path());
+    for _ in 0..3 {
+        check_locked(&place.path(), other.pid());
+    }
+    assert!(has_locks(&place.path()), "an open that was refused dropped them");
+    drop(other);
+    // What was kept for the reader does as well for the next writer.
+    let log = place.open();
+    assert_eq!(note(&log, 2), 2);
+    assert_eq!(lines(&reader).len(), 2);
+}
+
+#[test]
 fn the_lock_goes_with_its_process() {
     let place = Place::new();
     let mut other = Other::open(&place.path());
@@ -122,6 +142,14 @@ fn the_lock_goes_with_its_process() {
     let log = place.open();
     assert_eq!(log.tail(), seq(1));
     assert_eq!(note(&log, 2), 2);
+}
+
+#[test]
+fn where_a_killed_server_listened_is_not_said_of_the_next_holder() {
+    let place = Place::new();
+    let other = Other::open(&place.path());
+    std::fs::write(place.beside("log.db.lock"), r#"{"pid":1,"url":"http://127.0.0.1:9"}"#).unwrap();
+    check_locked(&place.path(), other.pid());
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod config;
 mod logs;
 mod notify;
+mod pipe;
 mod proxy;
 mod socket;
 mod tail;

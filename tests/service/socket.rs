@@ -3,11 +3,11 @@
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{Place, Server, ended, hivelog, told};
+use crate::{Guarded, Place, Server, ended, hivelog, told};
 
 fn mode(path: &Path) -> u32 {
     let found = path.symlink_metadata().expect("a file");
@@ -142,6 +142,28 @@ fn a_dead_servers_socket_is_taken_over_and_a_live_ones_is_not() {
     assert_eq!(second.stop(), Some(0));
     assert!(path.exists());
     drop(foreign);
+}
+
+/// Whether the process has something to do at this signal but end.
+fn hears(pid: u32, signal: rustix::process::Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its state");
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("its signals");
+    u64::from_str_radix(caught.trim(), 16).expect("a mask") >> (signal.as_raw() - 1) & 1 == 1
+}
+
+#[test]
+fn a_server_that_waits_for_its_place_ends_when_it_is_told_to() {
+    let place = Place::new();
+    let folder = std::fs::File::open(place.0.path()).expect("a folder");
+    folder.lock().expect("a lock that anybody can take");
+    let mut serve = place.verb(&["serve", "--listen", "127.0.0.1:0", "--socket", &place.text("log.sock")]);
+    let mut server = Guarded(serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a server"));
+    let term = rustix::process::Signal::TERM;
+    crate::until("its ears", || hears(server.0.id(), term).then_some(()));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server.0), term).expect("a signal");
+    let end = crate::until("an end", || server.0.try_wait().expect("its state"));
+    assert_eq!(end.code(), Some(0));
+    assert!(!place.db().exists(), "it went on");
 }
 
 #[test]

@@ -225,6 +225,35 @@ fn lines_are_handed_on_without_a_hole_whenever_it_is_killed() {
     }
 }
 
+#[test]
+fn a_first_run_that_ends_while_its_command_fails_loses_nothing() {
+    for is_served in [false, true] {
+        let place = Place::new();
+        let server = is_served.then(|| place.serve(&["--no-auth"]));
+        let append = || place.told(&["append", r#"{"kind":"test.n"}"#]);
+        (0..3).for_each(|_| drop(append()));
+        let script =
+            "read -r line; if [ -e well ]; then echo \"$line\" >> taken; else touch failed; exit 1; fi";
+        let tail = |how: &str| {
+            let mut command =
+                place.verb(&["tail", how, "--json", "--cursor-file", "cursor", "--exec", script]);
+            if let Some(server) = &server {
+                command.env("HIVELOG_URL", &server.url);
+            }
+            command.current_dir(place.0.path());
+            command
+        };
+        let first = Guarded(tail("-fn2").stderr(Stdio::null()).spawn().expect("a tail"));
+        until("a failure", || place.beside("failed").exists().then_some(()));
+        drop(first);
+        (0..3).for_each(|_| drop(append()));
+        std::fs::write(place.beside("well"), "").expect("written");
+        told(&tail("-n2").output().expect("it runs"));
+        let taken = std::fs::read_to_string(place.beside("taken")).expect("what was taken");
+        assert_eq!(taken.lines().map(seq).collect::<Vec<_>>(), [2, 3, 4, 5, 6], "{is_served}");
+    }
+}
+
 fn seq(line: &str) -> i64 {
     let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
     event["seq"].as_i64().expect("a seq")
