@@ -367,14 +367,11 @@ impl Intake<'_> {
                 && row.kind == record.kind()
                 && row.payload == record.payload().as_bytes()
         });
-        match is_same.map_err(|error| reading(&error))? {
-            Some(true) => Ok(()),
-            Some(false) | None => {
-                let detail =
-                    format!("{seq} is not what this file has of an earlier export: import into a new one");
-                Err(Refusal::invalid("seq", detail).into())
-            }
+        if is_same.map_err(|error| reading(&error))? == Some(true) {
+            return Ok(());
         }
+        let detail = format!("{seq} is not what this file has of an earlier export: import into a new one");
+        Err(Refusal::invalid("seq", detail).into())
     }
 
     fn take(&self, imported: &Imported) -> Result<(), Error> {
