@@ -371,7 +371,6 @@ impl Log {
         Ok(Inlet::new(Arc::clone(authority), Arc::clone(lookout)))
     }
 
-    #[cfg(feature = "server")]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
