@@ -183,6 +183,10 @@ fn a_filtered_stream_catches_up_with_what_is_not_for_it() {
     let scenario = FailScenario::setup();
     let log = Log::temp().unwrap();
     note(&log);
+    // While nobody reads nothing is kept in memory, and whoever sleeps is woken to look into the store.
+    let _somebody = log.follow_blocking(log.tail(), Filter::default()).unwrap();
+    // Before the writer stands still: the server's desk writes as it begins.
+    let _desk = Desk::of(&log).unwrap();
     let (entered, has_entered) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let (entered, may_go) = (Mutex::new(entered), Mutex::new(may_go));
