@@ -296,7 +296,7 @@ fn migrations_do_not_change() {
     }
 }
 
-const PIN_04: &str = "8ef96f92bf696b62";
+const PIN_04: &str = "06ae29e285ed8b06";
 const PIN_03: &str = "cdcd490b8c806a1f";
 const PIN_02: &str = "3bdec2f928c0cd0b";
 const PIN_01: &str = "eac45ae9ec3abeba";

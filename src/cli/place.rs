@@ -140,7 +140,7 @@ impl Place {
     /// other server. A killed one leaves its word behind and gives up its port, so it is asked who has the lock.
     fn token_beside(&self, url: &str) -> Option<String> {
         let path = self.file.path().ok()?.canonicalize().ok()?;
-        let served_at = lock::holder(&path)?.url?;
+        let served_at = lock::holder_by_trying(&path)?.url?;
         if !is_same_server(&served_at, url) {
             return None;
         }

@@ -211,8 +211,7 @@ impl ServeArgs {
     }
 
     /// Sees to it that somebody can come in; says where the credential is.
-    async fn first_credential(&self, log: &Log) -> Result<(), Failure> {
-        let desk = Desk::of(log)?;
+    async fn first_credential(&self, desk: &Desk) -> Result<(), Failure> {
         if let Some(token) = std::env::var_os("HIVELOG_TOKEN").filter(|token| !token.is_empty()) {
             // What is no text is refused there with everything else that is no credential.
             let token = token.to_str().unwrap_or_default();
@@ -221,7 +220,7 @@ impl ServeArgs {
             if token.len() < SHORT_TOKEN {
                 tracing::warn!("HIVELOG_TOKEN is short: nothing slows down who tries to guess it");
             }
-        } else if let Some(path) = desk.credentials().write_first_token(log.path()).await? {
+        } else if let Some(path) = desk.credentials().write_first_token(desk.log().path()).await? {
             tracing::info!(path = %path.display(), "the operator's token was written");
         }
         Ok(())
@@ -298,7 +297,7 @@ impl Running {
     /// anew waits for its end.
     pub(crate) async fn end(mut self, has_failed: bool) {
         self.stop.cancel();
-        if has_failed {
+        if has_failed && !self.task.is_finished() {
             let _in_time = tokio::time::timeout(LAST_WORDS, &mut self.task).await;
             self.task.abort();
         }
@@ -306,10 +305,14 @@ impl Running {
             // How the task ended no longer matters.
             let _ended = (&mut self.task).await;
         }
-        drop(self.sockets);
+        // Each may wait for its folder, and closing commits what is queued.
+        let sockets = self.sockets.into_iter().map(|file| tokio::task::spawn_blocking(move || drop(file)));
+        let sockets: Vec<_> = sockets.collect();
         let log = self.log;
-        // Closing commits what is queued, which blocks.
         let _closed = tokio::task::spawn_blocking(move || log.close()).await;
+        for socket in sockets {
+            let _gone = socket.await;
+        }
     }
 }
 
@@ -384,7 +387,9 @@ async fn serve(args: &ServeArgs, handed_over: HandedOver) -> Result<(), Failure>
     let open = move || Ok(open_to_write(&path, &options)?);
     let Some(log) = signals.beside(open).await? else { return Ok(()) };
     if !args.no_auth {
-        args.first_credential(&log).await?;
+        let desk = log.clone();
+        let Some(desk) = signals.beside(move || Ok(Desk::of(&desk)?)).await? else { return Ok(()) };
+        args.first_credential(&desk).await?;
     }
     let mut running = Running::start(log, listener, sockets, access)?;
     match args.log_format {

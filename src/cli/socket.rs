@@ -179,7 +179,9 @@ impl SocketSpec {
         let socket = Socket::from(OwnedFd::from(socket));
         socket.bind(&SockAddr::unix(&self.path).map_err(failed)?).map_err(failed)?;
         file = SocketFile::at(&self.path).map_err(failed)?;
-        file.set_mode(self.mode).map_err(failed)?;
+        if self.mode != MODE {
+            file.set_mode(self.mode).map_err(failed)?;
+        }
         socket.listen(BACKLOG_CONNECTIONS).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(Bound { listener: OwnedFd::from(socket).into(), agent: self.agent.clone(), file: Some(file) })

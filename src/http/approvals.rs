@@ -154,8 +154,8 @@ pub(super) struct AskedList {
     mine: Option<bool>,
 }
 
-/// Lists approvals: the open ones, the oldest first, then the last closed ones, 50 and 4 MiB of them at most, the
-/// newest first.
+/// Lists approvals: the open ones, the oldest first, then the last closed ones, the newest first: 50, or
+/// as many as make up 4 MiB.
 #[utoipa::path(
     get, path = "/api/approvals", tag = "approvals", params(AskedList),
     responses(

@@ -4,7 +4,9 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use crate::access::Role;
+use crate::access::credentials::Credentials;
 use crate::access::pass::Place;
+use crate::error::Error;
 use crate::http::caller::Caller;
 use crate::http::listener::Bound;
 use crate::http::problem::Problem;
@@ -30,8 +32,10 @@ pub(super) fn admit(door: &Door, request: &Request) -> Result<Caller, Problem> {
         check_form(request)?;
     }
     let caller = match request.extensions().get() {
-        Some(Bound(pass)) => pass.clone().map_or(Caller::Unknown, Caller::Known),
-        None => identify(door, request.headers(), writes),
+        Some(bound) => {
+            credentials(door)?.map_or(Caller::Unknown, |all| Caller::Known(Bound::pass(bound, all)))
+        }
+        None => identify(door, request.headers(), writes)?,
     };
     // Each handler asks for its roles. Before any of them reads a query or a body, this holds for all.
     if request.uri().path().starts_with("/api/") {
@@ -100,26 +104,40 @@ fn check_form(request: &Request) -> Result<(), Problem> {
     Err(Problem::media_type())
 }
 
-/// Who makes the request: `Authorization`, else the cookie. The query is never looked at.
-fn identify(door: &Door, headers: &HeaderMap, writes: bool) -> Caller {
-    if !door.access.asks {
-        return Caller::Anybody;
+/// What credentials are asked of; none where the log has no such thing. Where they are not there yet nobody is told that
+/// theirs does not hold.
+fn credentials(door: &Door) -> Result<Option<&Credentials>, Problem> {
+    match door.credentials() {
+        Ok(credentials) => Ok(Some(credentials)),
+        // Of a log that is only read nobody has one.
+        Err(Error::ReadOnly | Error::Closed) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    let Ok(credentials) = door.credentials() else { return Caller::Unknown };
+}
+
+/// Who makes the request: `Authorization`, else the cookie. The query is never looked at.
+fn identify(door: &Door, headers: &HeaderMap, writes: bool) -> Result<Caller, Problem> {
+    if !door.access.asks {
+        return Ok(Caller::Anybody);
+    }
+    let shows_none =
+        !headers.contains_key(header::AUTHORIZATION) && cookies(headers, &door.cookie).next().is_none();
+    let credentials = if shows_none { None } else { credentials(door)? };
+    let Some(credentials) = credentials else { return Ok(Caller::Unknown) };
     if headers.contains_key(header::AUTHORIZATION) {
         let pass = only(headers, &header::AUTHORIZATION)
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .and_then(|(_, token)| credentials.by_token(token.trim()));
-        return pass.map_or(Caller::Unknown, Caller::Known);
+        return Ok(pass.map_or(Caller::Unknown, Caller::Known));
     }
     let write = only(headers, &SESSION);
     let mut cookies = cookies(headers, &door.cookie).take(COOKIES_MAX);
-    match cookies.find_map(|cookie| credentials.by_session(cookie, write)) {
+    Ok(match cookies.find_map(|cookie| credentials.by_session(cookie, write)) {
         Some((_, false)) if writes => Caller::Unarmed,
         Some((pass, _)) => Caller::Known(pass),
         None => Caller::Unknown,
-    }
+    })
 }
 
 fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {

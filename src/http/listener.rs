@@ -1,10 +1,11 @@
 //! Where a server takes connections, and who connects there.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::access::credentials::check_name;
+use crate::access::credentials::{Credentials, check_name};
 use crate::access::pass::Pass;
 use crate::error::Refusal;
 
@@ -31,9 +32,25 @@ pub(super) enum Accepted {
 }
 
 /// Who makes every request of a connection, where its listener says so: then no credential is looked at.
-/// Nobody, where the log has no credentials.
 #[derive(Clone, Debug)]
-pub(super) struct Bound(pub(super) Option<Pass>);
+pub(super) struct Bound(Arc<Agent>);
+
+#[derive(Debug)]
+struct Agent {
+    name: Box<str>,
+    /// Made once there are credentials.
+    pass: OnceLock<Pass>,
+}
+
+impl Bound {
+    pub(super) fn to(name: &str) -> Self {
+        Self(Arc::new(Agent { name: name.into(), pass: OnceLock::new() }))
+    }
+
+    pub(super) fn pass(&self, credentials: &Credentials) -> Pass {
+        self.0.pass.get_or_init(|| Pass::of_socket(credentials, &self.0.name)).clone()
+    }
+}
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {

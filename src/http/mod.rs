@@ -10,11 +10,11 @@ mod auth;
 mod body;
 mod caller;
 mod command;
-mod counter;
 mod document;
 mod gauges;
 mod herald;
 mod history;
+mod late;
 mod lines;
 mod listener;
 mod messages;
@@ -70,7 +70,7 @@ pub use serve::{serve, serve_on};
 pub(crate) struct Door {
     log: Log,
     /// What commands go to and credentials are asked of. Without one nobody comes in by a credential.
-    desk: counter::Counter,
+    desk: late::LateDesk,
     /// What follows the log to find words and agents, or why nothing does.
     search: Result<Search, Error>,
     access: Access,
@@ -92,7 +92,7 @@ pub(crate) struct Door {
 impl Door {
     /// What commands go to.
     fn desk(&self) -> Result<&Desk, Error> {
-        self.desk.desk()
+        self.desk.get()
     }
 
     fn credentials(&self) -> Result<&Credentials, Error> {
@@ -137,7 +137,7 @@ pub(crate) fn app(
 /// What is shared, and the routes, which the guard has to stand before.
 fn open(log: Log, access: Access, stop: CancellationToken) -> (Shared, Router) {
     let (registry, gauges) = gauges::registry(&log);
-    let (desk, search) = (counter::Counter::open(&log), Search::of(&log));
+    let (desk, search) = (late::LateDesk::of(&log), Search::of(&log));
     let cookie = format!("hivelog_{}", log.id());
     let (past, requests) = (Arc::new(Semaphore::new(1)), trace::Ids::new());
     let herald = Arc::new(Herald::new());

@@ -236,8 +236,8 @@ async fn one(
     command::row(&rows)
 }
 
-/// Lists questions: the open ones, the oldest first, then the last closed ones, 50 and 4 MiB of them at most, the
-/// newest first. An agent sees
+/// Lists questions: the open ones, the oldest first, then the last closed ones, the newest first: 50, or
+/// as many as make up 4 MiB. An agent sees
 /// its own, those that were put to it, and under `--peer-answers` the open ones of others.
 #[utoipa::path(
     get, path = "/api/questions", tag = "questions", params(AskedList),

@@ -21,8 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt as _};
 
-use crate::access::pass::Pass;
-use crate::desk::Desk;
 use crate::http::listener::{Accepted, Bound, Listener};
 use crate::http::socket::Socket;
 use crate::http::{Access, app};
@@ -52,7 +50,7 @@ pub async fn serve_on(log: Log, listeners: Vec<Listener>, access: Access, stop: 
     };
     join_all(listeners.into_iter().map(|listener| {
         let app = app.clone();
-        let bound = listener.agent().map(|agent| Bound(of_socket(&log, agent)));
+        let bound = listener.agent().map(Bound::to);
         let app = app.map_request(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             if let Some(bound) = &bound {
@@ -72,13 +70,6 @@ fn with_own_address(access: Access, listener: &Listener) -> Access {
         Some(host) if access.asks => access.host(&host),
         Some(_) | None => access,
     }
-}
-
-/// Who connects to a socket that stands for an agent.
-fn of_socket(log: &Log, agent: &str) -> Option<Pass> {
-    // A log that is only read has no desk, and no agent has anything to do on it.
-    let desk = Desk::of(log).ok()?;
-    Some(Pass::of_socket(desk.credentials(), agent))
 }
 
 /// Where connections are, whichever listener they came through.

@@ -137,7 +137,8 @@ pub(super) fn path(log: &Path) -> PathBuf {
 
 /// How far the index file of this log goes; `None` where there is none that can be gone on with.
 pub(super) fn state(log: &Path, log_id: LogId) -> Option<Seq> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(path(log), flags).ok()?;
     harden(&conn).ok()?;
     Index::known(&conn, log_id).ok().flatten().map(|known| known.upto)
@@ -285,7 +286,9 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Not what somebody's link leads to.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags)?;
     harden(&conn)?;
     // What a power loss takes is taken up again; what it tears is not, so the WAL is synced before a checkpoint.
     conn.execute_batch(

@@ -52,8 +52,8 @@ pub(crate) fn forget_content(conn: &Connection, seq: Seq, command: &str) -> rusq
     Ok(())
 }
 
-/// The sign has the index by age taken: nearly all keys of messages stand for no event.
-const FORGET_ANSWERED: &str = "UPDATE keys SET content_hash = ?4
+/// The sign has the index by age taken, since nearly all keys of messages stand for no event.
+const FORGET_SENT: &str = "UPDATE keys SET content_hash = ?4
      WHERE +first_seq = 0 AND content_hash = ?1 AND recorded_at_ms >= ?2 AND recorded_at_ms < ?3";
 
 /// Forgets what was sent to a call that made no event, where it was this and was written at this time.
@@ -63,7 +63,7 @@ pub(crate) fn forget_sent(
     at: i64,
 ) -> rusqlite::Result<()> {
     let hash = content_hash(what, content);
-    conn.prepare_cached(FORGET_ANSWERED)?.execute((hash, at * 1_000, (at + 1) * 1_000, forgotten(what)))?;
+    conn.prepare_cached(FORGET_SENT)?.execute((hash, at * 1_000, (at + 1) * 1_000, forgotten(what)))?;
     Ok(())
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn insert(
 pub(crate) fn of_one(conn: &Connection, seq: Seq) -> rusqlite::Result<Option<String>> {
     conn.prepare_cached(
         "SELECT key FROM keys WHERE first_seq = ?1 AND last_seq = ?1 AND actor = '' AND answer IS NULL
-           AND content_hash <> ?2",
+           AND content_hash NOT IN (?2, zeroblob(32))",
     )?
     .query_row((seq.get(), forgotten(APPEND)), |row| row.get(0))
     .optional()
@@ -233,7 +233,7 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept
     let mut statement = conn.prepare(
         "SELECT actor, key, content_hash, first_seq, last_seq, recorded_at_ms, answer FROM keys
          WHERE last_seq <= ?1 AND first_seq > 0 AND actor <> ?2
-           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL OR content_hash = ?3
+           AND (first_seq <> last_seq OR actor <> '' OR answer IS NOT NULL OR content_hash IN (?3, zeroblob(32))
                 OR NOT EXISTS (SELECT 1 FROM events WHERE seq = first_seq))
          ORDER BY first_seq, actor, key",
     )?;
@@ -254,14 +254,14 @@ pub(crate) fn of_many(conn: &Connection, head: Seq) -> rusqlite::Result<Vec<Kept
 mod tests {
     use rusqlite::Connection;
 
-    use super::FORGET_ANSWERED;
+    use super::FORGET_SENT;
     use crate::store::migrate;
 
     #[test]
     fn the_keys_of_one_second_are_found_by_their_age() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate::up(&mut conn).unwrap();
-        let sql = format!("EXPLAIN QUERY PLAN {FORGET_ANSWERED}");
+        let sql = format!("EXPLAIN QUERY PLAN {FORGET_SENT}");
         let plan: String = conn.query_row(&sql, (1, 2, 3, 4), |row| row.get(3)).unwrap();
         assert!(plan.contains("keys_by_age"), "{plan}");
     }

@@ -182,7 +182,7 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
             let pids = holders::of_whole(inode.1);
             // Where the kernel tells nothing, as of a process of another container, the word has to do.
             let said = read_holder(path).filter(|said| pids.is_empty() || said.is_among(&pids));
-            let pid = pids.first().copied().or(said.as_ref().map(|said| said.pid));
+            let pid = teller(said.as_ref(), &pids).or(said.as_ref().map(|said| said.pid));
             Err(Error::Locked { pid, url: said.and_then(|said| said.url) })
         }
         Err(TryLockError::Error(error)) => {
@@ -192,12 +192,26 @@ pub(crate) fn take(path: &Path) -> Result<Held, Error> {
     }
 }
 
+/// Which of these processes it is who holds the lock: files of other devices may have the same number.
+fn teller(said: Option<&Holder>, pids: &[u32]) -> Option<u32> {
+    let said = said.and_then(|said| pids.iter().find(|pid| said.is_among(&[**pid])));
+    said.or(pids.first()).copied()
+}
+
 /// Who holds the lock of the file at the path, learnt without a descriptor of it.
 pub(crate) fn holder(path: &Path) -> Option<Holder> {
     let pids = holders::of_whole(std::fs::metadata(path).ok()?.ino());
-    let pid = pids.first().copied()?;
-    let url = read_holder(path).filter(|said| said.is_among(&pids)).and_then(|said| said.url);
-    Some(Holder { pid, url })
+    let said = read_holder(path).filter(|said| said.is_among(&pids));
+    Some(Holder { pid: teller(said.as_ref(), &pids)?, url: said.and_then(|said| said.url) })
+}
+
+/// The same, also where the kernel tells nothing of who it is, as of a process of another container: by trying to take
+/// the lock, so not where this process has the file open.
+pub(crate) fn holder_by_trying(path: &Path) -> Option<Holder> {
+    holder(path).or_else(|| {
+        let file = File::open(path).ok()?;
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| read_holder(path)).flatten()
+    })
 }
 
 /// The file beside the database that names its server.

@@ -232,12 +232,12 @@ impl Work {
                     }
                     match self.transact(&mut alone, false) {
                         Ok(inserted) => self.reveal(inserted, &mut alone),
-                        Err(Fault::Job(error)) => self.answer_all(&mut alone, &error),
-                        Err(Fault::Later(error)) => {
+                        Err(Fault::Later(Error::Busy)) => {
                             // It would be as long until each of the others hears the same.
                             alone.extend(rest.by_ref());
-                            self.answer_all(&mut alone, &error);
+                            self.answer_all(&mut alone, &Error::Busy);
                         }
+                        Err(Fault::Job(error) | Fault::Later(error)) => self.answer_all(&mut alone, &error),
                         Err(Fault::Stop(reason)) => {
                             batch.extend(alone.into_iter().chain(rest));
                             return Err(reason);

@@ -145,3 +145,31 @@ async fn a_router_that_was_made_beside_a_held_lock_gets_its_desk() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// The same where credentials are asked for, and on a socket that stands for an agent: nobody is told meanwhile that
+/// what they show does not hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_hold_are_let_in_once_there_is_a_desk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log.db");
+    let log = Log::open(&path, hivelog::Options::default()).expect("a log");
+    let desk = hivelog::Desk::of(&log).expect("a desk");
+    let token = desk.credentials().add("rita", &[hivelog::Role::Read], None).await.expect("a token");
+    drop(desk);
+    log.close();
+    let log = Log::open(&path, hivelog::Options::default()).expect("a log");
+    let shell = crate::foreign(&path);
+    shell.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let server = Server::with(log, "127.0.0.1:0".parse().expect("an address"), Access::credentials()).await;
+    let bearer = format!("Bearer {token}");
+    let state = async || server.call("GET", "/api/state", &[("Authorization", &bearer)], b"").await;
+    check_problem(&state().await, 503, "busy");
+    check_problem(&server.get("/api/state").await, 401, "unauthorized");
+    assert_eq!(server.get("/livez").await.status, 200);
+    drop(shell);
+    let begin = std::time::Instant::now();
+    while state().await.status != 200 {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "there is no desk");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

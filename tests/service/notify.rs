@@ -196,6 +196,7 @@ fn a_server_that_failed_ends_at_once_beside_a_client_that_takes_nothing() {
     assert!(!place.verb(&["append", r#"{"kind":"a.b"}"#]).output().expect("it runs").status.success());
     let failed = Instant::now();
     let status = until("an end", || server.child.0.try_wait().expect("its state"));
-    assert!(failed.elapsed() < Duration::from_secs(3), "it waited for the client: {:?}", failed.elapsed());
     assert_eq!(status.code(), Some(1));
+    // A slow machine takes its time; who waits for such a client to the end says so.
+    assert!(failed.elapsed() < PATIENCE && !server.said().contains("were cut"), "{}", server.said());
 }
