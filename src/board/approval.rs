@@ -211,9 +211,9 @@ impl Resolve {
         // What is copied from the request leaves room for the decision: nobody can ask for what nobody can decide.
         if is_too_large(&resolved) {
             resolved.description = None;
-        }
-        if is_too_large(&resolved) {
-            resolved.sha_short = None;
+            if is_too_large(&resolved) {
+                resolved.sha_short = None;
+            }
         }
         Ok(Ok(Some(Event::ApprovalResolved(resolved))))
     }

@@ -12,21 +12,27 @@ use crate::board::transient::{Clear, Set};
 use crate::error::Refusal;
 use crate::event::{Event, QuestionOutcome, QuestionResolved};
 
+// What commands are called in the hashes of what was sent under a key.
+const REQUEST: &str = "request";
+const RESOLVE: &str = "resolve";
+const ASK: &str = "ask";
+const ANSWER: &str = "answer";
+const CANCEL: &str = "cancel";
+const EXPIRE: &str = "expire";
+const SET: &str = "set";
+const CLEAR: &str = "clear";
+
 /// The name of the command that makes such an event, where one does.
 pub(crate) const fn command(event: &Event) -> Option<&'static str> {
     match event {
-        Event::ApprovalAdded(_) => Some("request"),
-        Event::ApprovalResolved(_) => Some("resolve"),
-        Event::QuestionAdded(_) => Some("ask"),
-        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Answered, .. }) => {
-            Some("answer")
-        }
-        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Cancelled, .. }) => {
-            Some("cancel")
-        }
-        Event::QuestionResolved(_) => Some("expire"),
-        Event::TransientSet(_) => Some("set"),
-        Event::TransientCleared(_) => Some("clear"),
+        Event::ApprovalAdded(_) => Some(REQUEST),
+        Event::ApprovalResolved(_) => Some(RESOLVE),
+        Event::QuestionAdded(_) => Some(ASK),
+        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Answered, .. }) => Some(ANSWER),
+        Event::QuestionResolved(QuestionResolved { outcome: QuestionOutcome::Cancelled, .. }) => Some(CANCEL),
+        Event::QuestionResolved(_) => Some(EXPIRE),
+        Event::TransientSet(_) => Some(SET),
+        Event::TransientCleared(_) => Some(CLEAR),
         Event::Sent(_) | Event::Delivered(_) | Event::Custom(_) => None,
     }
 }
@@ -57,14 +63,14 @@ impl Intent {
     /// The name of the command: a key that stands for one command stands for no other.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Request(_) => "request",
-            Self::Resolve(_) => "resolve",
-            Self::Ask(_) => "ask",
-            Self::Answer(_) => "answer",
-            Self::Cancel(_) => "cancel",
-            Self::Expire(_) => "expire",
-            Self::Set(_) => "set",
-            Self::Clear(_) => "clear",
+            Self::Request(_) => REQUEST,
+            Self::Resolve(_) => RESOLVE,
+            Self::Ask(_) => ASK,
+            Self::Answer(_) => ANSWER,
+            Self::Cancel(_) => CANCEL,
+            Self::Expire(_) => EXPIRE,
+            Self::Set(_) => SET,
+            Self::Clear(_) => CLEAR,
         }
     }
 
@@ -101,13 +107,12 @@ impl Intent {
     }
 }
 
-/// The event that the intent comes to, if any; or why not.
+/// The event that the intent comes to at this wall time, in unix seconds, if any; or why not.
 pub(crate) fn plan(
     conn: &Connection,
     intent: &Intent,
-    wall_ms: i64,
+    now: i64,
 ) -> rusqlite::Result<Result<Option<Event>, Refusal>> {
-    let now = wall_ms.max(0) / 1_000;
     match intent {
         Intent::Request(request) => request.plan(conn),
         Intent::Resolve(resolve) => resolve.plan(conn, now),

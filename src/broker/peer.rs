@@ -302,7 +302,7 @@ impl Broker {
         let (shared, to): (_, Arc<str>) = (Arc::clone(&self.shared), to.into());
         let (peer, weight) = (Arc::clone(&to), ask.question.len());
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || put(turn.conn, &ask, &to, turn.wall_ms.max(0) / 1_000))
+            once(turn, key.as_ref(), || put(turn.conn, &ask, &to, turn.wall_seconds()))
         });
         let task = task.after(move |asked| {
             if asked.is_new {
@@ -322,7 +322,7 @@ impl Broker {
         }
         let id = given.id;
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || Ok(answer(turn.conn, &given, turn.wall_ms.max(0) / 1_000)?))
+            once(turn, key.as_ref(), || Ok(answer(turn.conn, &given, turn.wall_seconds())?))
         });
         self.end_of(id, task)
     }
@@ -331,7 +331,7 @@ impl Broker {
     pub(crate) fn cancel_peer(&self, id: i64, by: &str, key: Option<Key>) -> Pending<Once<()>> {
         let by: Box<str> = by.into();
         let task = Task::new(move |turn| {
-            once(turn, key.as_ref(), || Ok(cancel(turn.conn, id, &by, turn.wall_ms.max(0) / 1_000)?))
+            once(turn, key.as_ref(), || Ok(cancel(turn.conn, id, &by, turn.wall_seconds())?))
         });
         self.end_of(id, task)
     }

@@ -31,10 +31,8 @@ pub(super) fn admit(door: &Door, request: &Request) -> Result<Caller, Problem> {
     if writes {
         check_form(request)?;
     }
-    let caller = match request.extensions().get() {
-        Some(bound) => {
-            credentials(door)?.map_or(Caller::Unknown, |all| Caller::Known(Bound::pass(bound, all)))
-        }
+    let caller = match request.extensions().get::<Bound>() {
+        Some(bound) => credentials(door)?.map_or(Caller::Unknown, |all| Caller::Known(bound.pass(all))),
         None => identify(door, request.headers(), writes)?,
     };
     // Each handler asks for its roles. Before any of them reads a query or a body, this holds for all.

@@ -179,7 +179,7 @@ fn carry_out(
     }
     // What is decided on may be an event of this very transaction.
     turn.flush()?;
-    let event = match board::plan(turn.conn, intent, turn.wall_ms)? {
+    let event = match board::plan(turn.conn, intent, turn.wall_seconds())? {
         Ok(event) => event,
         Err(refusal) => return Ok(Err(refusal)),
     };

@@ -69,8 +69,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) conn: &'a Connection,
     /// The time of the events of this transaction, in milliseconds since 1970: it never goes back.
     pub(crate) now_ms: i64,
-    /// What the clock says, which may have been set back: by it deadlines pass.
-    pub(crate) wall_ms: i64,
+    wall_ms: i64,
     head: Cell<Seq>,
     inserted: RefCell<Vec<Inserted>>,
     /// How many of them are in the table.
@@ -90,6 +89,12 @@ impl<'a> Turn<'a> {
             flushed: Cell::new(0),
             empties_wal: Cell::new(false),
         }
+    }
+
+    /// What the clock says, in unix seconds: it may have been set back, and by it deadlines pass.
+    pub(crate) const fn wall_seconds(&self) -> i64 {
+        let ms = if self.wall_ms > 0 { self.wall_ms } else { 0 };
+        ms / 1_000
     }
 
     /// Has the WAL emptied after the commit and before the answer, if no reader is in the way.

@@ -173,3 +173,44 @@ async fn credentials_that_hold_are_let_in_once_there_is_a_desk() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// How often a task is woken.
+struct Polled<F>(std::pin::Pin<Box<F>>, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl<F: Future> Future for Polled<F> {
+    type Output = F::Output;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<F::Output> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Who waits for a decision is told of decisions, and not of each commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_a_decision_sleeps_through_everything_else() {
+    use tower::ServiceExt as _;
+    let log = Log::temp().expect("a log");
+    let app = router(log.clone(), Access::no_auth());
+    let desk = hivelog::Desk::of(&log).expect("a desk");
+    let asked =
+        hivelog::Request { agent: "alice".into(), approval_kind: "spawn".into(), ..Default::default() };
+    desk.request(asked).await.expect("requested");
+    let polls = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let request = axum::http::Request::get("/api/approvals/1?wait=60").header("Host", "localhost");
+    let request = request.body(axum::body::Body::empty()).expect("a request");
+    let waiting = tokio::spawn(Polled(Box::pin(app.oneshot(request)), std::sync::Arc::clone(&polls)));
+    for number in 0..500 {
+        let draft = format!(r#"{{"kind":"test.note","n":{number}}}"#);
+        log.append(hivelog::Draft::from_json(&draft).expect("a draft")).await.expect("stored");
+    }
+    let woken = polls.load(std::sync::atomic::Ordering::SeqCst);
+    let denied = hivelog::event::ApprovalStatus::Denied;
+    desk.resolve(hivelog::Resolve { id: 1, status: denied, note: None, by: None }).await.expect("decided");
+    let answer = waiting.await.expect("it ends").expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert!(woken < 50, "woken {woken} times by 500 commits");
+}
