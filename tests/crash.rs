@@ -19,8 +19,8 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use checker::{Call, File, History, Outcome, Received, Run};
 use child::{Orders, VARIABLE};
@@ -37,6 +37,8 @@ const POINTS: [&str; 7] = [
     "writer.after-checkpoint",
 ];
 /// How many files go through it at once, which share the kills.
+/// A child meets its end within a second, on a quick machine.
+const LIFE_MAX: Duration = Duration::from_mins(2);
 const FILES: u64 = 2;
 /// Kills at each point, and kills at random moments; together more than 200.
 const KILLS_AT_EACH_POINT: u64 = 20;
@@ -58,6 +60,7 @@ struct Trial {
 }
 
 /// What ends a child.
+#[derive(Debug)]
 enum Death {
     AtPoint(&'static str, u64),
     /// So long after it was started, or after it had opened the file.
@@ -123,9 +126,21 @@ impl Trial {
             std::thread::sleep(*time);
             process.kill().unwrap();
         }
+        // Its last line is its end. One that does not come by its point any more would work on for ever.
+        let until = Instant::now() + LIFE_MAX;
+        loop {
+            let left = until.checked_duration_since(Instant::now()).ok_or(RecvTimeoutError::Timeout);
+            match left.and_then(|left| told.recv_timeout(left)) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    process.kill().unwrap();
+                    panic!("it outlives {death:?}");
+                }
+            }
+        }
         let status = process.wait().unwrap();
         reader.join().unwrap();
-        lines.extend(told.try_iter());
         assert_eq!(status.signal(), Some(SIGKILL), "the child ended by itself: {:?}", lines.last());
         self.kills += 1;
         for line in &lines {
