@@ -52,6 +52,8 @@ pub fn run(name: &str, samples: &Arc<[Sample]>) {
         "posts" => return http::appends_alone(samples, durability),
         "post-1" => http::posts(samples, &path, 1, TIME),
         "post-64" => http::posts(samples, &path, 64, TIME),
+        "lines-1" => http::lines(samples, &path, 1, TIME),
+        "lines-4" => http::lines(samples, &path, 4, TIME),
         "http-history" => return http::history_alone(samples),
         "fanout-1" => return fanout::alone(samples, 1, TIME),
         "fanout-100" => return fanout::alone(samples, 100, TIME),

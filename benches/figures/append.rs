@@ -38,7 +38,7 @@ pub fn alone(samples: &Arc<[Sample]>, are_single: bool) {
     table.print();
 }
 
-fn open(folder: &Path, name: &str, durability: Durability) -> Log {
+pub fn open(folder: &Path, name: &str, durability: Durability) -> Log {
     Log::open(folder.join(name), Options::default().durability(durability)).unwrap()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hivelog::Durability;
 
+use crate::append as through_crate;
 use crate::client::Client;
 use crate::history::timed;
 use crate::many::Many;
@@ -41,6 +42,13 @@ pub fn posts(samples: &[Sample], path: &Path, connections: usize, time: Duration
     Many::connect(&server.address, connections).run(&singles, time)
 }
 
+/// Events in bodies of a thousand lines over so many connections, a second.
+pub fn lines(samples: &[Sample], path: &Path, connections: usize, time: Duration) -> f64 {
+    let server = Server::start(path, Durability::Full);
+    let batches = batches(samples, &server.address);
+    Many::connect(&server.address, connections).run(&batches, time) * BATCH as f64
+}
+
 /// Reading alone.
 pub fn history_alone(samples: &[Sample]) {
     let mut table = Table::new("History over HTTP");
@@ -74,6 +82,7 @@ fn append(table: &mut Table, samples: &[Sample], durability: Durability, (time, 
     let mut many = Many::connect(&server.address, 64);
     let mut four = Many::connect(&server.address, 4);
     let mut plain_batch = raw::Writer::open(&folder.path().join("raw-batch.db"), durability, samples);
+    let log = through_crate::open(folder.path(), "crate.db", durability);
     let (mut next, mut next_batch) = (0, 0);
     let figures = in_turn(
         rounds,
@@ -96,16 +105,22 @@ fn append(table: &mut Table, samples: &[Sample], durability: Durability, (time, 
                 })
             }),
             Case::new(|| four.run(&batches, time) * BATCH as f64),
+            Case::new(|| through_crate::in_flight(&log, samples, 1, true, time)),
+            Case::new(|| through_crate::in_flight(&log, samples, 4, true, time)),
         ],
     );
     let full = matches!(durability, Durability::Full);
-    let rows: [(&str, usize, &str, Option<usize>, Goal); 6] = [
+    let rows: [(&str, usize, &str, Option<usize>, Goal); 10] = [
         ("raw, one event a commit", 0, "", None, Goal::None),
         ("POST one event, 1 connection", 1, "raw", Some(0), Goal::Ratio(0.45)),
         ("POST one event, 64 connections", 2, "1 connection", Some(1), Goal::Ratio(8.0)),
         ("raw, 1000 events a commit", 3, "", None, Goal::None),
+        ("the crate, batches of 1000, 1 in flight", 6, "raw 1000", Some(3), Goal::None),
+        ("the crate, batches of 1000, 4 in flight", 7, "raw 1000", Some(3), Goal::None),
         ("POST NDJSON of 1000, 1 connection", 4, "raw 1000", Some(3), Goal::Ratio(0.7)),
         ("POST NDJSON of 1000, 4 connections", 5, "raw 1000", Some(3), Goal::Ratio(0.7)),
+        ("POST NDJSON of 1000, 1 connection", 4, "the crate", Some(6), Goal::Ratio(0.9)),
+        ("POST NDJSON of 1000, 4 connections", 5, "the crate", Some(7), Goal::Ratio(0.9)),
     ];
     for (what, index, name, base, goal) in rows {
         table.row(Row {

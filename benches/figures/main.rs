@@ -113,4 +113,5 @@ fn main() {
     if wanted("deep") {
         deep::section(&samples, ROUNDS);
     }
+    table::print_goals();
 }

@@ -1,6 +1,11 @@
 //! The printed table: the durability mode on every line, each figure beside its limit.
 
+use std::sync::Mutex;
+
 use crate::turns::Figures;
+
+/// Every line that has to reach something, of all tables of a run, with the title of its table.
+static GOALS: Mutex<Vec<[String; 8]>> = Mutex::new(Vec::new());
 
 /// What a row has to reach.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +33,7 @@ pub struct Row<'a> {
 }
 
 pub struct Table {
+    title: String,
     lines: Vec<[String; 8]>,
 }
 
@@ -35,7 +41,7 @@ impl Table {
     pub fn new(title: &str) -> Self {
         println!("\n## {title}\n");
         let head = ["what", "durability", "median", "min–max", "beside", "ratio", "must", "reach"];
-        Self { lines: vec![head.map(String::from)] }
+        Self { title: title.to_owned(), lines: vec![head.map(String::from)] }
     }
 
     pub fn row(&mut self, row: Row<'_>) {
@@ -67,6 +73,20 @@ impl Table {
 
     pub fn print(self) {
         print(&self.lines);
+        let to_reach = self.lines.iter().skip(1).filter(|[.., must, _]| !must.is_empty());
+        GOALS.lock().unwrap().extend(to_reach.map(|[what, mode, median, _, beside, ratio, must, reach]| {
+            [&self.title, what, mode, median, beside, ratio, must, reach].map(Clone::clone)
+        }));
+    }
+}
+
+/// Prints all that was to be reached by the tables printed so far.
+pub fn print_goals() {
+    let lines = std::mem::take(&mut *GOALS.lock().unwrap());
+    if !lines.is_empty() {
+        println!("\n## What has to be reached\n");
+        let head = ["table", "what", "durability", "median", "beside", "ratio", "must", "reach"];
+        print(&[&[head.map(String::from)], lines.as_slice()].concat());
     }
 }
 
