@@ -10,7 +10,7 @@ use hivelog::{Command, Draft, Durability, Log, Options};
 use crate::client::Client;
 use crate::history::fill;
 use crate::payload::Sample;
-use crate::server::Server;
+use crate::server::{Server, program};
 use crate::table::{Goal, Row, Table};
 use crate::turns::{Case, Figures, in_turn};
 use crate::wire;
@@ -91,11 +91,11 @@ fn ready_ms(path: &Path) -> f64 {
     passed
 }
 
-/// The binary of this build without its symbols; `None` where there is no `strip`.
+/// The binary without its symbols; `None` where there is no `strip`.
 fn stripped_mib(folder: &Path) -> Option<f64> {
     let stripped = folder.join("stripped");
     let mut strip = std::process::Command::new("strip");
-    let status = strip.arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_hivelog")).status().ok()?;
+    let status = strip.arg("-o").arg(&stripped).arg(program()).status().ok()?;
     let bytes = status.success().then(|| std::fs::metadata(&stripped).unwrap().len())?;
     Some(bytes as f64 / f64::from(1 << 20))
 }

@@ -1,5 +1,6 @@
 //! The server as a child process, stopped when it is dropped.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,12 +14,16 @@ pub struct Server {
     pub address: String,
 }
 
+/// The binary whose figures are taken: that of this build, which has fail points, or another one.
+pub fn program() -> OsString {
+    std::env::var_os("HIVELOG_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hivelog").into())
+}
+
 impl Server {
     /// Starts it on a free port; its first line tells which. `HIVELOG_BIN` puts another build in its place, to hold
     /// one against the other.
     pub fn start(path: &Path, durability: Durability) -> Self {
-        let program = std::env::var_os("HIVELOG_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hivelog").into());
-        let mut child = Command::new(program)
+        let mut child = Command::new(program())
             .args([
                 "serve",
                 "--no-auth",

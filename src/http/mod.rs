@@ -124,13 +124,14 @@ pub(crate) fn app(
     let (door, routes) = open(log, access, stop);
     tower::service_fn(move |request| {
         let (door, routes) = (Arc::clone(&door), routes.clone());
-        async move {
+        // In a box of its own: a connection keeps room for this future for as long as it is open, and most wait.
+        Box::pin(async move {
             let run = |request| async {
                 let Ok(response) = routes.oneshot(request).await;
                 response
             };
             Ok(guard(&door, request, run).await)
-        }
+        })
     })
 }
 
