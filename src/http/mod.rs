@@ -247,3 +247,24 @@ fn json(body: impl Into<axum::body::Body>) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, JSON.clone());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use tokio_util::sync::CancellationToken;
+    use tower::Service as _;
+
+    use super::{Access, app};
+    use crate::{Log, Options};
+
+    /// hyper keeps room for it with each connection, thousands of which wait.
+    #[tokio::test]
+    async fn the_future_of_a_request_is_a_pointer() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::open(folder.path().join("log.db"), Options::default()).unwrap();
+        let mut app = app(log, Access::no_auth(), CancellationToken::new());
+        let answer = app.call(Request::new(Body::empty()));
+        assert_eq!(size_of_val(&answer), size_of::<usize>());
+    }
+}

@@ -1,10 +1,13 @@
 //! How many events there were over time, without counting them.
 
+use std::ops::Range;
+
 use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::error::{Error, Refusal};
 use crate::limits::{ACTIVITY_BUCKETS, ACTIVITY_BUCKETS_MAX};
+use crate::seq::Seq;
 use crate::store::meta;
 use crate::store::readers::at_one_moment;
 use crate::store::rows::{self, Stretch};
@@ -39,6 +42,23 @@ impl Default for Activity {
     }
 }
 
+/// Finds the first seqs of these edges, in their order: the middle one first, which bounds where the others lie.
+fn between(
+    edges: Range<i64>,
+    bounds: Range<i64>,
+    find: &impl Fn(i64, Range<i64>) -> rusqlite::Result<i64>,
+    seqs: &mut Vec<i64>,
+) -> rusqlite::Result<()> {
+    if edges.is_empty() {
+        return Ok(());
+    }
+    let middle = edges.start + (edges.end - edges.start) / 2;
+    let found = if bounds.is_empty() { bounds.end } else { find(middle, bounds.clone())? };
+    between(edges.start..middle, bounds.start..found, find, seqs)?;
+    seqs.push(found);
+    between(middle + 1..edges.end, found..bounds.end, find, seqs)
+}
+
 /// Seqs are dense, so a count is a subtraction, and a bound is a binary search: the cost does not
 /// grow with the log.
 pub(crate) fn activity(conn: &Connection, asked: Activity, now_ms: i64) -> Result<Vec<Bucket>, Error> {
@@ -62,9 +82,12 @@ pub(crate) fn activity(conn: &Connection, asked: Activity, now_ms: i64) -> Resul
             let width = i128::from(until - since) * i128::from(index) / i128::from(buckets);
             since + i64::try_from(width).unwrap_or(0)
         };
-        let seqs = (0..=buckets)
-            .map(|index| rows::at_or_after(conn, stretch, edge(index)))
-            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        let find = |index: i64, bounds: Range<i64>| {
+            let stretch = Stretch { after: Seq::clamped(bounds.start - 1), before: bounds.end };
+            rows::at_or_after(conn, stretch, edge(index))
+        };
+        let mut seqs = Vec::with_capacity(asked.buckets + 1);
+        between(0..buckets + 1, stretch.after.get() + 1..stretch.before, &find, &mut seqs)?;
         let bars = seqs.iter().zip(seqs.iter().skip(1)).zip(0..);
         Ok(Ok(bars
             .map(|((first_seq, next), index)| Bucket {
