@@ -349,7 +349,7 @@ struct Histogram {
     buckets: Vec<Bucket>,
 }
 
-/// Counts events over time, at the same cost for any log.
+/// Counts events over time, in milliseconds however long the log.
 #[utoipa::path(
     get, path = "/api/activity", tag = "events", params(AskedActivity),
     responses(

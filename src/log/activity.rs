@@ -59,8 +59,8 @@ fn between(
     between(middle + 1..edges.end, found..bounds.end, find, seqs)
 }
 
-/// Seqs are dense, so a count is a subtraction, and a bound is a binary search: the cost does not
-/// grow with the log.
+/// Seqs are dense, so a count is a subtraction, and a bound is a binary search: the cost grows with the log's
+/// logarithm, not with the log.
 pub(crate) fn activity(conn: &Connection, asked: Activity, now_ms: i64) -> Result<Vec<Bucket>, Error> {
     if !(1..=ACTIVITY_BUCKETS_MAX).contains(&asked.buckets) {
         let detail = format!("is not between 1 and {ACTIVITY_BUCKETS_MAX}");

@@ -240,7 +240,7 @@ impl Log {
         self.inner.shared.readers.with(|conn| snapshot::at(conn, log_id, seq))
     }
 
-    /// Counts events over time, at the same cost for any log.
+    /// Counts events over time, in milliseconds however long the log.
     ///
     /// # Errors
     /// [`Error::Refused`] for bounds or buckets that make no histogram, [`Error::Storage`].
