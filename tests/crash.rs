@@ -36,9 +36,9 @@ const POINTS: [&str; 7] = [
     "writer.before-checkpoint",
     "writer.after-checkpoint",
 ];
-/// How many files go through it at once, which share the kills.
 /// A child meets its end within a second, on a quick machine.
 const LIFE_MAX: Duration = Duration::from_mins(2);
+/// How many files go through it at once, which share the kills.
 const FILES: u64 = 2;
 /// Kills at each point, and kills at random moments; together more than 200.
 const KILLS_AT_EACH_POINT: u64 = 20;

@@ -14,10 +14,11 @@ use crate::client::Client;
 use crate::history::fill;
 use crate::payload::Sample;
 use crate::server::Server;
-use crate::table::{number, print};
+use crate::table::{note_goal, number, print};
 use crate::turns::{Case, Figures, in_turn};
 use crate::wire;
 
+const TITLE: &str = "Cost grows as";
 /// A word that one event of each log has.
 const LONE_WORD: &str = "zanzibar";
 
@@ -82,7 +83,7 @@ const OPS: &[Op] = &[
     }),
     op("newest 200 of a common kind", |place| place.page_ms(&of_kind("sent"))),
     // The smallest log has twelve.
-    op("newest 10 of a rare kind", |place| place.page_ms(&Range { limit: 10, ..of_kind("rare.kind3") })),
+    op("newest 10 of a rare kind", |place| place.page_ms(&Range { limit: 10, ..of_kind("rare.kind0") })),
     op("newest 200 of a board kind", |place| place.page_ms(&of_kind("approval_added"))),
     op("newest 200 of an agent", |place| {
         place.page_ms(&Range { filter: Filter::default().agent("agent-7").unwrap(), ..Range::default() })
@@ -304,7 +305,7 @@ struct Grid {
 
 impl Grid {
     fn new(sizes: &[usize]) -> Self {
-        println!("\n## Cost grows as\n");
+        println!("\n## {TITLE}\n");
         let sizes = sizes.iter().map(|rows| format!("{} events", number(*rows as f64)));
         let head = ["what".to_owned(), "unit".into()].into_iter().chain(sizes);
         Self { lines: vec![head.chain(["growth", "must", "reach"].map(String::from)).collect()] }
@@ -317,6 +318,11 @@ impl Grid {
         let costs = figures.iter().map(|figures| number(figures.median()));
         let line = [op.what.to_owned(), op.unit.into()].into_iter().chain(costs);
         let end = [format!("{growth:.2}"), format!("≤ {}×", op.most), reach.into()];
+        let cost = format!("{} {}", number(most.median()), op.unit);
+        let smallest = format!("the smallest log {}", number(least.median()));
+        let [title, what, mode] = [TITLE, op.what, Durability::Full.as_str()].map(str::to_owned);
+        let [ratio, must, reached] = end.clone();
+        note_goal([title, what, mode, cost, smallest, ratio, must, reached]);
         self.lines.push(line.chain(end).collect());
     }
 

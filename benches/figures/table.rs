@@ -74,10 +74,15 @@ impl Table {
     pub fn print(self) {
         print(&self.lines);
         let to_reach = self.lines.iter().skip(1).filter(|[.., must, _]| !must.is_empty());
-        GOALS.lock().unwrap().extend(to_reach.map(|[what, mode, median, _, beside, ratio, must, reach]| {
-            [&self.title, what, mode, median, beside, ratio, must, reach].map(Clone::clone)
-        }));
+        for [what, mode, median, _, beside, ratio, must, reach] in to_reach {
+            note_goal([&self.title, what, mode, median, beside, ratio, must, reach].map(Clone::clone));
+        }
     }
+}
+
+/// Notes a line for the table of all that has to be reached.
+pub fn note_goal(line: [String; 8]) {
+    GOALS.lock().unwrap().push(line);
 }
 
 /// Prints all that was to be reached by the tables printed so far.

@@ -349,7 +349,7 @@ struct Histogram {
     buckets: Vec<Bucket>,
 }
 
-/// Counts events over time, in milliseconds however long the log.
+/// Counts events over time without reading them: the cost grows with the log's logarithm.
 #[utoipa::path(
     get, path = "/api/activity", tag = "events", params(AskedActivity),
     responses(

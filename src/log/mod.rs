@@ -240,7 +240,7 @@ impl Log {
         self.inner.shared.readers.with(|conn| snapshot::at(conn, log_id, seq))
     }
 
-    /// Counts events over time, in milliseconds however long the log.
+    /// Counts events over time without reading them: the cost grows with the log's logarithm.
     ///
     /// # Errors
     /// [`Error::Refused`] for bounds or buckets that make no histogram, [`Error::Storage`].
